@@ -1,0 +1,1 @@
+"""Where answers are kept and found again: the canonical key, the response store, the ledger of runs."""
