@@ -1,0 +1,72 @@
+"""How much others take from a limit that we share with them: the same key in another process."""
+
+from __future__ import annotations
+
+__all__ = ["Rival"]
+
+_SLOT_S = 0.5
+_RISE_S = 1.5
+_FALL_S = 4.0
+_FULL = 0.9
+_NOISE = 0.04
+
+
+class Rival:
+    """Measures *rate*, what others take a second, from what replies say is left.
+
+    Between two moments, what flowed in is either left or was taken; what was taken and not by us was taken by others.
+    Replies are gathered in slots of half a second of their sending, so that calls which overtake each other on the way
+    average out. A bucket that was full in between tells only the most that others can have taken.
+    """
+
+    __slots__ = ("_count", "_last", "_level", "_refused", "_slot", "_total", "rate")
+
+    def __init__(self) -> None:
+        self.rate = 0.0
+        self._slot = -1.0
+        self._count = 0
+        self._level = 0.0
+        self._total = 0.0
+        self._refused = 0.0
+        self._last: tuple[float, float, float] | None = None
+
+    def forget(self) -> None:
+        """The limit has moved: what was left before says nothing of what is left now."""
+        self._count = 0
+        self._level = self._total = 0.0
+        self._last = None
+
+    def refuse(self, amount: float) -> None:
+        """*amount* was sent, and not taken from the limit after all."""
+        self._refused += amount
+
+    def observe(self, sent_at: float, total: float, remaining: float, refill: float, capacity: float) -> None:
+        """A call sent at *sent_at*, when *total* had gone out, found *remaining* of *capacity*."""
+        slot = sent_at // _SLOT_S
+        if slot > self._slot:
+            if self._count:
+                self._close(refill, capacity)
+            self._slot = slot
+            self._count = 0
+            self._level = self._total = 0.0
+        if slot >= self._slot:
+            self._count += 1
+            self._level += remaining
+            self._total += total - self._refused
+
+    def _close(self, refill: float, capacity: float) -> None:
+        at = self._slot * _SLOT_S
+        level, total = self._level / self._count, self._total / self._count
+        last, self._last = self._last, (at, level, total)
+        if last is None:
+            return
+        elapsed = at - last[0]
+        ours = total - last[2]
+        taken = refill - (ours + level - last[1]) / elapsed
+        if max(level, last[1], last[1] + refill * elapsed - ours) > _FULL * capacity:
+            taken = min(taken, self.rate)
+        memory = _RISE_S if taken > self.rate else _FALL_S
+        self.rate += min(1.0, elapsed / memory) * (taken - self.rate)
+        self.rate = min(max(self.rate, 0.0), refill)
+        if self.rate < _NOISE * refill and taken < _NOISE * refill:
+            self.rate = 0.0
