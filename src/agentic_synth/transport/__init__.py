@@ -1,0 +1,1 @@
+"""Requests on the wire: HTTP clients, server-sent events, and one adapter a wire format."""

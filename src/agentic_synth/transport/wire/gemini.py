@@ -1,0 +1,318 @@
+"""Gemini generateContent (https://ai.google.dev/api/generate-content)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from agentic_synth.config import UpstreamConfig
+from agentic_synth.transport.wire.format import WireFault, data_url, text_of
+from agentic_synth.types import Call, Delta, Finish, Json, Message, Response, Usage
+
+__all__ = ["Decoder", "decode", "decode_models", "decoder", "encode", "headers", "models_url", "schema_part", "url"]
+
+_FINISH: dict[str, Finish] = {
+    "STOP": "stop",
+    "MAX_TOKENS": "length",
+    "SAFETY": "refusal",
+    "RECITATION": "refusal",
+    "BLOCKLIST": "refusal",
+    "PROHIBITED_CONTENT": "refusal",
+    "SPII": "refusal",
+    "IMAGE_SAFETY": "refusal",
+}
+_CONFIG_NAMES = {
+    "max_tokens": "maxOutputTokens",
+    "max_completion_tokens": "maxOutputTokens",
+    "temperature": "temperature",
+    "top_p": "topP",
+    "top_k": "topK",
+    "seed": "seed",
+    "presence_penalty": "presencePenalty",
+    "frequency_penalty": "frequencyPenalty",
+    "n": "candidateCount",
+    "logprobs": "responseLogprobs",
+    "top_logprobs": "logprobs",
+}
+_MODES = {"none": "NONE", "auto": "AUTO", "required": "ANY"}
+
+
+class _FunctionCall(msgspec.Struct):
+    name: str = ""
+    args: Json = None
+    id: str | None = None
+
+
+class _Part(msgspec.Struct, rename="camel"):
+    text: str = ""
+    thought: bool = False
+    function_call: _FunctionCall | None = None
+
+
+class _Content(msgspec.Struct):
+    parts: list[_Part] = []
+
+
+class _Candidate(msgspec.Struct, rename="camel"):
+    content: _Content | None = None
+    finish_reason: str | None = None
+
+
+class _Feedback(msgspec.Struct, rename="camel"):
+    block_reason: str | None = None
+
+
+class _Usage(msgspec.Struct, rename="camel", gc=False):
+    prompt_token_count: int = 0
+    candidates_token_count: int = 0
+    thoughts_token_count: int = 0
+    cached_content_token_count: int = 0
+
+
+class _Answer(msgspec.Struct, rename="camel"):
+    candidates: list[_Candidate] = []
+    prompt_feedback: _Feedback | None = None
+    usage_metadata: _Usage | None = None
+    model_version: str = ""
+    error: Json = None
+
+
+class _Model(msgspec.Struct):
+    name: str
+
+
+class _Models(msgspec.Struct):
+    models: list[_Model] = []
+
+
+_answer = msgspec.json.Decoder(_Answer)
+
+
+def base_of(config: UpstreamConfig) -> str:
+    """The base URL with its version, which Google's own variable leaves out."""
+    base = config.base_url.rstrip("/")
+    return base if base.rpartition("/")[2].startswith("v1") else f"{base}/v1beta"
+
+
+def url(config: UpstreamConfig, model: str, *, stream: bool) -> str:
+    verb = "streamGenerateContent?alt=sse" if stream else "generateContent"
+    return f"{base_of(config)}/models/{model.removeprefix('models/')}:{verb}"
+
+
+def headers(key: str | None) -> dict[str, str]:
+    """The key goes in a header, never in the URL, where logs would keep it."""
+    found = {"content-type": "application/json"}
+    if key:
+        found["x-goog-api-key"] = key
+    return found
+
+
+def schema_part(config: UpstreamConfig, schema: dict[str, Json]) -> Json:
+    """``responseJsonSchema`` takes a plain JSON Schema, unlike ``responseSchema`` with its OpenAPI subset."""
+    return {"generationConfig": {"responseMimeType": "application/json", "responseJsonSchema": schema}}
+
+
+def encode(config: UpstreamConfig, call: Call, *, stream: bool, schema_part: Mapping[str, Json] | None) -> bytes:
+    """Parameters in OpenAI's spelling move into ``generationConfig``; unknown ones stay at the top as they are."""
+    request = call.request
+    system, contents = _contents(request.messages)
+    body: dict[str, Json] = {"contents": contents}
+    if system:
+        body["systemInstruction"] = {"parts": [{"text": text} for text in system]}
+    if request.tools:
+        body["tools"] = [_tools(request.tools)]
+    if request.tool_choice is not None:
+        body["toolConfig"] = _tool_config(request.tool_choice)
+    generation = _generation(request.parameters, body)
+    if schema_part is not None:
+        part = schema_part["generationConfig"]
+        fields = msgspec.json.decode(part, type=dict[str, msgspec.Raw]) if isinstance(part, msgspec.Raw) else part
+        generation = {**fields, **generation}
+    if generation:
+        body["generationConfig"] = generation
+    return msgspec.json.encode(body)
+
+
+def _generation(parameters: Mapping[str, Json], body: dict[str, Json]) -> dict[str, Json]:
+    generation: dict[str, Json] = {}
+    for name, value in parameters.items():
+        if name in _CONFIG_NAMES:
+            generation[_CONFIG_NAMES[name]] = value
+        elif name == "stop":
+            generation["stopSequences"] = [value] if isinstance(value, str) else value
+        elif name == "reasoning_effort":
+            generation["thinkingConfig"] = {"thinkingLevel": value}
+        elif name == "generationConfig":
+            generation.update(value)
+        else:
+            body[name] = value
+    return generation
+
+
+def _contents(messages: tuple[Message, ...]) -> tuple[list[str], list[dict[str, Json]]]:
+    """System texts, and the turns; a tool's result is named after the function, so calls are remembered by id."""
+    system: list[str] = []
+    turns: list[dict[str, Json]] = []
+    functions: dict[Json, str] = {}
+    for message in messages:
+        if message.role in {"system", "developer"}:
+            system.append(text_of(message.content))
+            continue
+        for call in message.tool_calls or ():
+            functions[call.get("id")] = (call.get("function") or {}).get("name", "")
+        role = "model" if message.role == "assistant" else "user"
+        parts = _parts(message, functions)
+        if turns and turns[-1]["role"] == role:
+            turns[-1]["parts"] += parts
+        else:
+            turns.append({"role": role, "parts": parts})
+    return system, turns
+
+
+def _parts(message: Message, functions: Mapping[Json, str]) -> list[dict[str, Json]]:
+    if message.role == "tool":
+        name = functions.get(message.tool_call_id) or message.name or ""
+        result = {"name": name, "response": {"result": text_of(message.content)}}
+        return [{"functionResponse": result}]
+    if isinstance(message.content, list):
+        parts = [_part(part) for part in message.content]
+    else:
+        parts = [{"text": message.content}] if message.content else []
+    for call in message.tool_calls or ():
+        function = call.get("function") or {}
+        arguments = msgspec.json.decode(function.get("arguments") or "{}")
+        parts.append({"functionCall": {"name": function.get("name"), "args": arguments}})
+    return parts or [{"text": ""}]
+
+
+def _part(part: dict[str, Json]) -> dict[str, Json]:
+    """OpenAI's parts as Gemini's; parts in Gemini's own shape pass."""
+    if part.get("type") == "text":
+        return {"text": part.get("text", "")}
+    if part.get("type") != "image_url":
+        return part
+    address = part["image_url"]["url"]
+    inline = data_url(address)
+    if inline is None:
+        return {"fileData": {"fileUri": address}}
+    return {"inlineData": {"mimeType": inline[0], "data": inline[1]}}
+
+
+def _tools(tools: tuple[dict[str, Json], ...]) -> dict[str, Json]:
+    declarations = []
+    for tool in tools:
+        function = tool.get("function", tool)
+        declaration = {"name": function["name"]}
+        if function.get("description"):
+            declaration["description"] = function["description"]
+        if function.get("parameters"):
+            declaration["parametersJsonSchema"] = function["parameters"]
+        declarations.append(declaration)
+    return {"functionDeclarations": declarations}
+
+
+def _tool_config(choice: Json) -> Json:
+    if isinstance(choice, str):
+        return {"functionCallingConfig": {"mode": _MODES.get(choice, choice)}}
+    if isinstance(choice, dict) and "function" in choice:
+        allowed = [choice["function"]["name"]]
+        return {"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": allowed}}
+    return choice
+
+
+def decode(body: bytes) -> Response:
+    answer = _answer.decode(body)
+    if answer.error:
+        raise WireFault(answer.error)
+    finish = _finish(answer)
+    if finish is None:
+        raise msgspec.ValidationError("the reply has no candidate that finished")
+    content = answer.candidates[0].content if answer.candidates else None
+    parts = content.parts if content is not None else []
+    calls = tuple(_call(part.function_call, index) for index, part in enumerate(_calling(parts)) if part.function_call)
+    return Response(
+        text="".join([part.text for part in parts if not part.thought]),
+        reasoning="".join([part.text for part in parts if part.thought]),
+        tool_calls=calls,
+        finish="tool_calls" if calls and finish == "stop" else finish,
+        usage=_usage(answer.usage_metadata),
+        model=answer.model_version,
+    )
+
+
+def _calling(parts: list[_Part]) -> list[_Part]:
+    return [part for part in parts if part.function_call is not None]
+
+
+def _call(call: _FunctionCall, index: int) -> dict[str, Json]:
+    arguments = msgspec.json.encode(call.args if call.args is not None else {}).decode()
+    function = {"name": call.name, "arguments": arguments}
+    return {"index": index, "id": call.id or f"call_{index}", "type": "function", "function": function}
+
+
+def _finish(answer: _Answer) -> Finish | None:
+    """A blocked prompt has no candidate, only feedback."""
+    if answer.prompt_feedback is not None and answer.prompt_feedback.block_reason:
+        return "refusal"
+    reason = answer.candidates[0].finish_reason if answer.candidates else None
+    return None if reason is None else _FINISH.get(reason, "other")
+
+
+def _usage(usage: _Usage | None) -> Usage:
+    """Thoughts are billed as output and counted apart from the candidates."""
+    if usage is None:
+        return Usage()
+    thoughts = usage.thoughts_token_count
+    received = usage.candidates_token_count + thoughts
+    return Usage(usage.prompt_token_count, received, usage.cached_content_token_count, thoughts)
+
+
+class Decoder:
+    """One streamed answer: whole answers with a piece of text each; the end of the stream is the only terminal mark."""
+
+    __slots__ = ("_calls", "_finish", "_model", "_usage")
+
+    def __init__(self) -> None:
+        self._calls = 0
+        self._finish: Finish | None = None
+        self._model = ""
+        self._usage: _Usage | None = None
+
+    def push(self, data: bytes) -> Delta | None:
+        answer = _answer.decode(data)
+        if answer.error:
+            raise WireFault(answer.error)
+        self._model = answer.model_version or self._model
+        self._usage = answer.usage_metadata or self._usage
+        self._finish = _finish(answer) or self._finish
+        content = answer.candidates[0].content if answer.candidates else None
+        if content is None:
+            return None
+        text = "".join([part.text for part in content.parts if not part.thought])
+        reasoning = "".join([part.text for part in content.parts if part.thought])
+        calls = []
+        for part in content.parts:
+            if part.function_call is not None:
+                calls.append(_call(part.function_call, self._calls))
+                self._calls += 1
+        return Delta(text, reasoning, tuple(calls)) if text or reasoning or calls else None
+
+    def end(self) -> Delta | None:
+        if self._finish is None:
+            return None
+        finish: Finish = "tool_calls" if self._calls and self._finish == "stop" else self._finish
+        usage = _usage(self._usage) if self._usage is not None else None
+        return Delta(finish=finish, usage=usage, model=self._model)
+
+
+decoder = Decoder
+
+
+def models_url(config: UpstreamConfig) -> str:
+    return f"{base_of(config)}/models?pageSize=1000"
+
+
+def decode_models(body: bytes) -> list[str]:
+    found = msgspec.json.decode(body, type=_Models)
+    return [model.name.removeprefix("models/") for model in found.models]
