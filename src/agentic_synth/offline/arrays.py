@@ -1,0 +1,155 @@
+"""Arrays: how many items, what each is, and that they differ where they must."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agentic_synth.offline.merge import both, canonical
+from agentic_synth.offline.naming import singular, words_of
+from agentic_synth.offline.node import Field, Maker, Node, Planner, Unsatisfiable, is_lean, recast
+from agentic_synth.offline.scene import Scene
+from agentic_synth.types import Json
+
+__all__ = ["plan_array"]
+
+_USUAL, _MORE = 2, 3
+_TRIES = 200
+_LONGEST = 10_000
+
+
+def plan_array(node: dict[str, Json], field: Field, planner: Planner) -> Node:
+    """The node of an ``array`` schema; where the schema leaves it open there are two to four items."""
+    low, high = node.get("minItems", 0), node.get("maxItems")
+    if high is not None and low > high:
+        raise Unsatisfiable(f"minItems {low} is above maxItems {high}")
+    if low > _LONGEST:
+        raise Unsatisfiable(f"minItems {low} is more than the {_LONGEST} items that are made at most")
+    item_field = Field(_one_of(field.name), field.parent)
+    contained = [entry for entry in node.get("contains", ()) if entry[1] > 0]
+    prefix, high = _plan_prefix(node, item_field, planner, low, high)
+    prefix += [
+        planner.plan(both(node.get("items", True), schema), item_field)
+        for schema, count, _most in contained
+        for _ in range(count)
+    ]
+    rest = _plan_rest(node, item_field, planner, low, len(prefix))
+    if rest is None:
+        high = len(prefix) if high is None else min(high, len(prefix))
+    if high is not None and low > high:
+        raise Unsatisfiable(f"minItems {low} is more than the {high} items that can be made")
+    least = max(low, len(prefix) if contained else 0)
+    if high is not None and least > high:
+        raise Unsatisfiable(f"maxItems {high} leaves no room for the items that must be contained")
+    make = _sized(prefix, rest, least, high, has_twins=not node.get("uniqueItems", False))
+
+    def measure() -> float:
+        needed = [*prefix[:least], *([rest] if rest and least > len(prefix) else [])]
+        return 1 + max([child.height for child in needed], default=0)
+
+    return Node(make, measure=measure, is_leaf=False)
+
+
+def _one_of(name: str) -> str:
+    """The name of one item of the list called *name*: a tag of the tags."""
+    words = words_of(name)
+    return "_".join((*words[:-1], singular(words[-1]))) if words else ""
+
+
+def _plan_prefix(
+    node: dict[str, Json], field: Field, planner: Planner, low: int, high: int | None
+) -> tuple[list[Node], int | None]:
+    """The items with schemas of their own; an item that cannot be ends the array before it."""
+    prefix: list[Node] = []
+    for schema in node.get("prefixItems", [])[: high if high is not None else _LONGEST]:
+        try:
+            prefix.append(planner.plan(schema, field))
+        except Unsatisfiable:
+            if len(prefix) < low:
+                raise
+            return prefix, len(prefix)
+    return prefix, high
+
+
+def _plan_rest(node: dict[str, Json], field: Field, planner: Planner, low: int, fixed: int) -> Node | None:
+    try:
+        return planner.plan(node.get("items", not node.get("prefixItems")), field)
+    except Unsatisfiable as why:
+        if low > fixed:
+            raise Unsatisfiable(f"its items cannot be made: {why}") from why
+        return None
+
+
+def _sized(prefix: list[Node], rest: Node | None, low: int, high: int | None, *, has_twins: bool) -> Maker:
+    wanted = max(low, len(prefix) if prefix else _USUAL)
+    most = wanted + (0 if prefix else _MORE - 1)
+    most = most if high is None else min(most, high)
+    wanted = min(wanted, most)
+
+    def make(scene: Scene) -> Json:
+        count = low if is_lean(scene) else wanted + scene.below(most - wanted + 1)
+        items = [child.make(scene) for child in prefix[:count]]
+        if rest is not None:
+            _extend(scene, items, rest, low, count)
+        return items
+
+    def make_distinct(scene: Scene) -> Json:
+        return _distinct(scene, prefix, rest, low, low if is_lean(scene) else wanted + scene.below(most - wanted + 1))
+
+    if not has_twins:
+        if rest is not None and rest.values is not None and not prefix:
+            return _sampled(rest.values, low, wanted, most)
+        return recast(make_distinct)
+    return make if rest is None or rest.is_leaf else recast(make)
+
+
+def _sampled(values: Sequence[Json], low: int, wanted: int, most: int) -> Maker:
+    """Different ones of a few known values."""
+    different = list({canonical(value): value for value in values}.values())
+    if len(different) < low:
+        raise Unsatisfiable(f"there are no more than {len(different)} different items, minItems is {low}")
+
+    def make(scene: Scene) -> Json:
+        left = different.copy()
+        count = min(wanted + scene.below(most - wanted + 1), len(left))
+        for index in range(count):
+            other = index + scene.below(len(left) - index)
+            left[index], left[other] = left[other], left[index]
+        return left[:count]
+
+    return make
+
+
+def _extend(scene: Scene, items: list[Json], node: Node, low: int, count: int) -> None:
+    while len(items) < count:
+        if not node.is_leaf:
+            scene.renew()
+        try:
+            items.append(node.make(scene))
+        except Unsatisfiable:
+            if len(items) < low:
+                raise
+            return
+
+
+def _distinct(scene: Scene, prefix: list[Node], rest: Node | None, low: int, count: int) -> list[Json]:
+    items: list[Json] = []
+    seen: set[bytes] = set()
+    while len(items) < count:
+        child = prefix[len(items)] if len(items) < len(prefix) else rest
+        item = None if child is None else _unseen(scene, child, seen)
+        if item is None:
+            break
+        items.append(item[0])
+        seen.add(canonical(item[0]))
+    if len(items) < low:
+        raise Unsatisfiable(f"no more than {len(items)} different items were found, minItems is {low}")
+    return items
+
+
+def _unseen(scene: Scene, child: Node, seen: set[bytes]) -> tuple[Json] | None:
+    for _ in range(_TRIES):
+        scene.renew()
+        item = child.make(scene)
+        if canonical(item) not in seen:
+            return (item,)
+    return None

@@ -1,0 +1,69 @@
+"""Nodes made of other nodes or of given values: any of them, or only the valid ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from agentic_synth.offline.node import Node, Unsatisfiable, is_lean
+from agentic_synth.offline.scene import Scene, pick
+from agentic_synth.types import Json
+
+__all__ = ["among", "checked", "choice"]
+
+_TRIES = 200
+_NULL_SHARE = 0.1
+
+
+def among(values: Sequence[Json]) -> Node:
+    """One of *values*."""
+    count = len(values)
+    return Node(lambda scene: values[int(scene.random() * count)], values=values)
+
+
+def choice(nodes: list[Node], failures: list[Unsatisfiable]) -> Node:
+    """Any of *nodes*, null seldom; the lowest where an answer must come to its end."""
+    if not nodes:
+        raise failures[0] if failures else Unsatisfiable("it offers no alternative")
+    if len(nodes) == 1:
+        return nodes[0]
+    nulls = [node for node in nodes if node.values is not None and list(node.values) == [None]]
+    full = [node for node in nodes if node not in nulls] or nulls
+
+    def make(scene: Scene) -> Json:
+        if is_lean(scene):
+            return min(nodes, key=lambda node: node.height).make(scene)
+        if nulls and scene.random() < _NULL_SHARE:
+            return None
+        first = pick(scene, full)
+        for node in (first, *[other for other in nodes if other is not first]):
+            try:
+                return node.make(scene)
+            except Unsatisfiable as why:
+                failure = why
+        raise failure
+
+    values = [value for node in nodes for value in node.values or ()] if all(node.values for node in nodes) else None
+    return Node(
+        make,
+        measure=lambda: min(node.height for node in nodes),
+        is_leaf=all(node.is_leaf for node in nodes),
+        values=values,
+    )
+
+
+def checked(node: Node, is_valid: Callable[[Json], bool]) -> Node:
+    """*node* with only those values that are valid."""
+    if node.values is not None:
+        valid = [value for value in node.values if is_valid(value)]
+        if not valid:
+            raise Unsatisfiable("none of the values it names fits the rest")
+        return among(valid)
+
+    def make(scene: Scene) -> Json:
+        for _ in range(_TRIES):
+            value = node.make(scene)
+            if is_valid(value):
+                return value
+        raise Unsatisfiable(f"no valid value was found in {_TRIES} tries")
+
+    return Node(make, measure=node.measure, is_leaf=node.is_leaf)

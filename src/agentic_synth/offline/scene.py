@@ -1,0 +1,112 @@
+"""What one answer is made of: seeded chance, the words it is about, and the people, places and dates it speaks of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import NamedTuple, TypeAlias, TypeVar
+
+from agentic_synth.offline import lexicon
+
+__all__ = ["Person", "Place", "Scene", "company", "pick"]
+
+T = TypeVar("T")
+_FIRST_DAY, _DAYS = 737_425, 2_190
+"""Dates lie within six years of 2020-01-01 (as a proleptic ordinal): fixed, so that an answer does not age."""
+
+
+class Person(NamedTuple):
+    """Who a record is about; name, mail address and account name are made from it, and so agree."""
+
+    first: str
+    last: str
+    company: str
+    number: int
+
+
+class Place(NamedTuple):
+    """Where a record plays; city, region and country agree."""
+
+    city: str
+    region: str
+    country: str
+    code: str
+
+
+Cast: TypeAlias = tuple[dict[str, Person], dict[str, Place], int]
+
+
+class Scene:
+    """The state of one answer; only *random* decides anything.
+
+    ``random.random`` alone is used, since its sequence is the same in every Python. A person or place is drawn when
+    its role is first named, and stays until :meth:`renew`, so that the fields of one record agree.
+    """
+
+    __slots__ = ("_day", "_people", "_places", "depth", "descents", "genre", "random", "slack", "topics")
+
+    def __init__(self, seed: int, topics: Sequence[str] = (), genre: str = "") -> None:
+        self.random: Callable[[], float] = Random(seed).random
+        self.topics: Sequence[str] = topics or lexicon.NOUNS
+        self.genre = genre
+        self.depth = 0
+        self.descents = 0
+        self.slack = 0
+        self._people: dict[str, Person] = {}
+        self._places: dict[str, Place] = {}
+        self._day = 0
+
+    def renew(self) -> Cast:
+        """Speak of somebody else, somewhere else, at another time; returns what :meth:`restore` takes back."""
+        before = self._people, self._places, self._day
+        self._people, self._places, self._day = {}, {}, 0
+        return before
+
+    def restore(self, cast: Cast) -> None:
+        """Go back to the people, places and day from before a :meth:`renew`."""
+        self._people, self._places, self._day = cast
+
+    def below(self, count: int) -> int:
+        """An integer from 0 to *count* - 1; fair for counts of any size."""
+        if count < 1 << 50:
+            return int(self.random() * count)
+        whole = 0
+        for _ in range(0, count.bit_length() + 16, 32):
+            whole = whole << 32 | int(self.random() * 4_294_967_296)
+        return whole % count
+
+    def person(self, role: str = "") -> Person:
+        """Who plays *role* in this record."""
+        person = self._people.get(role)
+        if person is None:
+            person = self._people[role] = self.someone()
+        return person
+
+    def someone(self) -> Person:
+        """Somebody new."""
+        return Person(pick(self, lexicon.FIRST_NAMES), pick(self, lexicon.LAST_NAMES), company(self), self.below(900))
+
+    def place(self, role: str = "") -> Place:
+        """The place that has *role* in this record."""
+        place = self._places.get(role)
+        if place is None:
+            place = self._places[role] = Place(*pick(self, lexicon.PLACES))
+        return place
+
+    @property
+    def day(self) -> int:
+        """The ordinal of the day on which the record begins."""
+        if not self._day:
+            self._day = _FIRST_DAY + self.below(_DAYS)
+        return self._day
+
+
+def pick(scene: Scene, values: Sequence[T]) -> T:
+    """One of *values*, each as likely as the others."""
+    return values[int(scene.random() * len(values))]
+
+
+def company(scene: Scene) -> str:
+    """A company's made-up name, such as ``Meridianworks Ltd``."""
+    head, tail = pick(scene, lexicon.COMPANY_HEADS), pick(scene, lexicon.COMPANY_TAILS)
+    return f"{head}{tail} {pick(scene, lexicon.COMPANY_KINDS)}"
