@@ -1,0 +1,1 @@
+"""Fakes as product: a clock that obeys the test, and a provider that misbehaves on request."""

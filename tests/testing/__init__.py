@@ -1,0 +1,1 @@
+"""The fakes that are product: the clock, the simulated provider and its server."""
