@@ -1,0 +1,1 @@
+"""Where rows go: JSON Lines, JSON, CSV and Parquet files, and stdout."""

@@ -1,0 +1,1 @@
+"""Where seed rows come from: files, stdin, Python objects, Hugging Face datasets."""
