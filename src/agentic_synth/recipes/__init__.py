@@ -1,0 +1,1 @@
+"""What to generate: columns, samplers, templates, schemas, gates."""

@@ -1,0 +1,122 @@
+"""A model column that is ready to run: it turns a row's values into a request, and an answer into a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from agentic_synth.recipes.answers import Answers, Invalid, Read
+from agentic_synth.recipes.model import ModelColumn, Recipe
+from agentic_synth.recipes.templates import compile_expression, compile_template
+from agentic_synth.types import Draw, Json, Message, Request, Response
+
+__all__ = ["Asked"]
+
+Values = Mapping[str, Any]
+
+
+class Asked:
+    """What to ask for one cell, and how to judge the answer."""
+
+    def __init__(self, name: str, column: ModelColumn, recipe: Recipe, *, schema: Json, model: str) -> None:
+        """*schema* is the column's JSON Schema as a dict, or None; *model* the reference that the run resolved."""
+        self.name = name
+        self.regenerate = column.regenerate
+        self.schema = schema
+        self.answers = Answers.compile(schema) if schema is not None else None
+        self.when = compile_expression(column.when, f"columns.{name}.when") if column.when is not None else None
+        self.parameters = {**recipe.parameters, **column.parameters, **column.extra_body}
+        self.model = model
+        self.reuse = "replay" if column.reuse == "exact" else column.reuse
+        self.shared = column.draws == "shared" or self.parameters.get("temperature") == 0 or "seed" in self.parameters
+        self._names: set[str] = set(self.when.names) if self.when else set()
+        self._messages = [self._turn(role, content) for role, content in _turns(column, recipe)]
+        self.names = frozenset(self._names)
+
+    def _turn(self, role: str, content: Json) -> Callable[[Values], Message]:
+        part = self._part(content)
+        if isinstance(part, _Constant):
+            message = Message(role, part.value)
+            return lambda values: message
+        return lambda values: Message(role, part(values))
+
+    def _part(self, content: Json) -> Callable[[Values], Json]:
+        """Compile every text inside *content*, which may be a text, a list of parts, or already literal."""
+        if isinstance(content, _Constant):
+            return content
+        if isinstance(content, str):
+            template = compile_template(content, f"columns.{self.name}")
+            self._names |= template.names
+            return template.render if template.names or "{" in content else _Constant(content)
+        if isinstance(content, list):
+            parts = [self._part(part) for part in content]
+            return lambda values: [part(values) for part in parts]
+        if isinstance(content, dict):
+            fields = {key: self._part(value) for key, value in content.items()}
+            return lambda values: {key: field(values) for key, field in fields.items()}
+        return _Constant(content)
+
+    def request(self, values: Values, draw: Draw = Draw()) -> Request:
+        """The request for the row with these values.
+
+        Raises:
+            RowError: a template cannot be rendered with these values.
+        """
+        return Request(
+            model=self.model,
+            messages=tuple([message(values) for message in self._messages]),
+            parameters=self.parameters,
+            schema=self.schema,
+            draw=draw,
+            reuse=self.reuse,
+        )
+
+    def read(self, response: Response) -> Read | Invalid:
+        """The cell in *response*, or why there is none."""
+        if response.finish == "refusal":
+            return Invalid("the model refused to answer")
+        if response.finish == "length":
+            return Invalid("the answer was cut at max_tokens")
+        if self.answers is not None:
+            return self.answers.read(response.text)
+        text = response.text.strip()
+        return Read(text) if text else Invalid("the answer is empty")
+
+    def correction(self, request: Request, response: Response, reason: str) -> Request:
+        """The turn that shows the model its invalid answer and what is wrong with it."""
+        assert self.answers is not None
+        turns = (Message("assistant", response.text), Message("user", self.answers.correction(reason)))
+        return self.again(msgspec.structs.replace(request, messages=request.messages + turns))
+
+    def again(self, request: Request) -> Request:
+        """The same request as the next attempt of its draw."""
+        draw = msgspec.structs.replace(request.draw, attempt=request.draw.attempt + 1)
+        return msgspec.structs.replace(request, draw=draw)
+
+
+class _Constant:
+    """A part of a message that is the same for every row."""
+
+    def __init__(self, value: Json) -> None:
+        self.value = value
+
+    def __call__(self, values: Values) -> Json:
+        return self.value
+
+
+def _turns(column: ModelColumn, recipe: Recipe) -> list[tuple[str, Json]]:
+    turns: list[tuple[str, Json]] = []
+    system = column.system if column.system is not None else recipe.system
+    if system is not None:
+        turns.append(("system", system))
+    for example in column.examples:
+        output = example.output
+        answer = output if isinstance(output, str) else msgspec.json.encode(output).decode()
+        turns += [("user", _Constant(example.input)), ("assistant", _Constant(answer))]
+    if column.messages is not None:
+        turns += [(turn.role, turn.content) for turn in column.messages]
+    else:
+        turns.append(("user", column.prompt))
+    return turns
