@@ -1,0 +1,172 @@
+"""The figures of one run: what was asked, what it took, what it cost."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from agentic_synth.telemetry.counts import Counts
+from agentic_synth.telemetry.histogram import Histogram
+from agentic_synth.telemetry.memory import peak_memory_bytes
+from agentic_synth.types import Response
+
+__all__ = ["Purpose", "RunStatistics", "Snapshot"]
+
+Purpose: TypeAlias = Literal["answer", "repair", "regeneration"]
+"""Why a model is asked: for the first answer, to correct one, or for another one in place of one that was rejected."""
+
+
+class Snapshot(msgspec.Struct, frozen=True, gc=False):
+    """The few figures that are shown while a run goes on; *rows_asked* None means that nobody knows how many."""
+
+    rows_asked: int | None
+    rows_accepted: int
+    rows_rejected: int
+    in_flight: int
+    from_store: int
+    sent: int
+    retries: int
+    tokens: int
+    dollars: float | None
+    seconds: float
+
+
+class RunStatistics:
+    """Counts what a run does; every ``record_`` is a few additions, and nothing grows with the run.
+
+    An *attempt* is one try on the wire. Repairs, regenerations and transport retries are attempts too, and are counted
+    apart beside. ``docs/reference/statistics.md`` explains every key of :meth:`as_dict`.
+    """
+
+    def __init__(self, rows_asked: int | None = None) -> None:
+        self.rows_asked = rows_asked
+        self.rows_accepted = 0
+        self.rejections = Counts()
+        self.in_flight = 0
+        self.from_store = 0
+        self.attempts = 0
+        self.repairs = 0
+        self.regenerations = 0
+        self.retries = 0
+        self.failures = Counts()
+        self.tokens_in = 0
+        self.tokens_out = 0
+        self.tokens_cached = 0
+        self.tokens_reasoning = 0
+        self.tokens_estimated = False
+        self.dollars = 0.0
+        self.dollars_saved = 0.0
+        self.unpriced = 0
+        self.latency = Histogram()
+        self.ttft = Histogram()
+        self.models = Counts()
+        self.upstreams = Counts()
+
+    def record_accepted(self, rows: int = 1) -> None:
+        """Rows that were accepted and given to the sink."""
+        self.rows_accepted += rows
+
+    def record_rejected(self, reason: str) -> None:
+        """A candidate that did not become a row."""
+        self.rejections.add(reason)
+
+    def record_sent(self) -> None:
+        """A request was given to the engine; :meth:`record_response` or :meth:`record_failure` must follow."""
+        self.in_flight += 1
+
+    def record_response(self, response: Response, purpose: Purpose = "answer") -> None:
+        """An answer came: from the store, or from the wire with all the attempts it took."""
+        self.in_flight -= 1
+        self.models.add(response.model)
+        if response.stored:
+            self.from_store += 1
+            self.dollars_saved += response.cost or 0.0
+            return
+        self.upstreams.add(response.upstream)
+        self._count(response.attempts, purpose)
+        usage = response.usage
+        self.tokens_in += usage.input_tokens
+        self.tokens_out += usage.output_tokens
+        self.tokens_cached += usage.cached_tokens
+        self.tokens_reasoning += usage.reasoning_tokens
+        self.tokens_estimated |= usage.estimated
+        if response.cost is None:
+            self.unpriced += 1
+        else:
+            self.dollars += response.cost
+        self.latency.record(response.seconds)
+        if response.ttft is not None:
+            self.ttft.record(response.ttft)
+
+    def record_failure(self, reason: str, attempts: int = 0, purpose: Purpose = "answer") -> None:
+        """A request got no answer after *attempts* tries on the wire (none if we refused to send it)."""
+        self.in_flight -= 1
+        self.failures.add(reason)
+        if attempts:
+            self._count(attempts, purpose)
+
+    def _count(self, attempts: int, purpose: Purpose) -> None:
+        self.attempts += attempts
+        self.retries += attempts - 1
+        if purpose == "repair":
+            self.repairs += 1
+        elif purpose == "regeneration":
+            self.regenerations += 1
+
+    def snapshot(self, seconds: float) -> Snapshot:
+        """What progress shows, *seconds* after the start."""
+        return Snapshot(
+            self.rows_asked,
+            self.rows_accepted,
+            self.rejections.total,
+            self.in_flight,
+            self.from_store,
+            self.attempts,
+            self.retries,
+            self.tokens_in + self.tokens_out,
+            self._dollars(),
+            seconds,
+        )
+
+    def as_dict(self, seconds: float) -> dict[str, Any]:
+        """The statistics of the run that took *seconds*, ready for JSON."""
+        return {
+            "rows": {
+                "asked": self.rows_asked,
+                "accepted": self.rows_accepted,
+                "rejected": self.rejections.total,
+                "reasons": self.rejections.as_dict(),
+            },
+            "requests": {
+                "attempts": self.attempts,
+                "repairs": self.repairs,
+                "regenerations": self.regenerations,
+                "retries": self.retries,
+                "from_store": self.from_store,
+                "failures": self.failures.total,
+                "failure_reasons": self.failures.as_dict(),
+            },
+            "tokens": {
+                "input": self.tokens_in,
+                "output": self.tokens_out,
+                "cached": self.tokens_cached,
+                "reasoning": self.tokens_reasoning,
+                "estimated": self.tokens_estimated,
+            },
+            "dollars": self._dollars(),
+            "dollars_saved": round(self.dollars_saved, 8),
+            "unpriced": self.unpriced,
+            "seconds": round(seconds, 3),
+            "rows_per_second": round(self.rows_accepted / seconds, 3) if seconds > 0 else None,
+            "latency_seconds": self.latency.summary(),
+            "ttft_seconds": self.ttft.summary(),
+            "peak_memory_bytes": peak_memory_bytes(),
+            "models": self.models.as_dict(),
+            "upstreams": self.upstreams.as_dict(),
+            "offline": "offline" in self.models.as_dict(),
+        }
+
+    def _dollars(self) -> float | None:
+        """None only where nothing that was paid has a price; otherwise the sum, with *unpriced* beside it."""
+        return None if self.unpriced and not self.dollars else round(self.dollars, 8)
