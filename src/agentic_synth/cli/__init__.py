@@ -1,0 +1,1 @@
+"""The command line: one small file a command, thin over the SDK; whatever is heavy is imported by the command."""

@@ -1,0 +1,214 @@
+"""``synth generate``: a recipe in, a dataset out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from agentic_synth.cli.options import (
+    BaseUrl,
+    Budget,
+    Concurrency,
+    DryRun,
+    Fallback,
+    Fresh,
+    Http,
+    Model,
+    NoFallback,
+    Out,
+    Quiet,
+    Recipe,
+    Rejects,
+    Rows,
+    Seed,
+    Seeds,
+    Sets,
+    ShowRows,
+    Stats,
+    Store,
+    Unordered,
+    overrides,
+)
+from agentic_synth.cli.outcome import ExitCode, run_async
+from agentic_synth.cli.summary import next_step, summary
+from agentic_synth.cli.terminal import say, show, table
+from agentic_synth.config import Config, environment, load_config
+from agentic_synth.errors import ConfigError, OutputError, SynthError
+
+if TYPE_CHECKING:
+    from agentic_synth.sdk.recipe_run import RecipeRun, RunOptions
+
+__all__ = ["generate"]
+
+
+def generate(
+    recipe: Recipe,
+    rows: Rows = None,
+    seeds: Seeds = None,
+    model: Model = None,
+    base_url: BaseUrl = None,
+    out: Out = None,
+    budget: Budget = None,
+    sets: Sets = None,
+    seed: Seed = None,
+    dry_run: DryRun = False,
+    concurrency: Concurrency = None,
+    fallback: Fallback = None,
+    no_fallback: NoFallback = False,
+    fresh: Fresh = False,
+    unordered: Unordered = False,
+    rejects: Rejects = None,
+    stats: Stats = None,
+    show_rows: ShowRows = 0,
+    store: Store = None,
+    http: Http = None,
+    quiet: Quiet = False,
+) -> None:
+    """Make the rows of a recipe.
+
+    Progress and summary go to stderr, rows to the file or to stdout. The exit code is 0 only if every row is there, 1
+    if the run is short or failed, 2 if the input is wrong, 3 if the budget is spent, 130 after Ctrl+C.
+
+    \b
+      synth generate structured --rows 5
+      synth generate tickets.yaml --out tickets.parquet --model openai/gpt-4.1-mini --budget 2usd
+      synth generate tickets.yaml --seeds users.csv --out tickets.jsonl --base-url http://localhost:8000/v1 -m qwen3
+      synth generate tickets.yaml --set columns.tone.choice="[calm, angry]" --dry-run
+
+    \b
+    Cut short (Ctrl+C, kill, power)? The same command goes on from there: what was answered is not paid again.
+    """
+    flags = {"model": model, "base_url": base_url, "fallback": fallback or None, "http": http, "store.path": store}
+    flags |= {"engine.concurrency": concurrency, "engine.budget": budget}
+    config = load_config(flags | {"engine.fallback": False if no_fallback else None})
+    options: RunOptions = {"fresh": fresh, "unordered": unordered, "overrides": overrides(sets)}
+    if seed is not None:
+        options["seed"] = seed
+    if rejects is not None:
+        options["rejects"] = rejects
+    if dry_run:
+        from agentic_synth.cli.dry_run import show_estimate  # noqa: PLC0415 - keeps --help fast
+
+        return run_async(show_estimate(config, recipe, rows, seeds, options))
+    ending = _Ending(out, stats, show_rows=show_rows, quiet=quiet)
+    raise typer.Exit(run_async(_generate(config, recipe, rows, seeds, options, ending)))
+
+
+class _Ending:
+    """What is left behind when a run ends, however it ends: the summary and the statistics file."""
+
+    def __init__(self, out: str | None, stats: str | None, *, show_rows: int, quiet: bool) -> None:
+        self.out = out
+        self.quiet = quiet
+        self._shown = show_rows
+        if show_rows and out in (None, "-"):
+            raise ConfigError("--show shows rows of a file", mend="add --out FILE; without it the rows are on stdout")
+        self._stats = Path(stats) if stats else None
+        if self._stats and not self._stats.absolute().parent.is_dir():
+            raise OutputError(
+                f"{stats}: there is no directory {self._stats.parent}", mend="make it first, with mkdir -p"
+            )
+
+    def file(self) -> str | None:
+        """Where the rows are; a run that did not end well may have left them beside the final name."""
+        if self.out in (None, "-"):
+            return None
+        partial = f"{self.out}.partial"
+        return partial if Path(partial).exists() else self.out
+
+    def tell(self, state: str, statistics: dict[str, Any], *, run: str | None, budget_spent: bool = False) -> None:
+        """Write the statistics and say what the run came to."""
+        if self._stats:
+            import msgspec  # noqa: PLC0415 - keeps --help fast
+
+            record = msgspec.json.encode({"run": run, "state": state, "out": self.file(), **statistics})
+            try:
+                self._stats.write_bytes(msgspec.json.format(record, indent=2) + b"\n")
+            except OSError as error:
+                say(f"error: cannot write {self._stats}: {error.strerror}")
+        if self._shown and (file := self.file()):
+            _show_rows(file, self._shown)
+        if not self.quiet:
+            for line in summary(state, statistics, self.file()):
+                say(line)
+            say(f"  {'next':<9} {next_step(state, statistics, budget_spent=budget_spent)}")
+
+
+async def _generate(
+    config: Config, recipe: str, rows: int | None, seeds: str | None, options: RunOptions, ending: _Ending
+) -> ExitCode:
+    from asyncio import CancelledError  # noqa: PLC0415 - keeps --help fast
+
+    from agentic_synth.sdk.synth import Synth  # noqa: PLC0415
+    from agentic_synth.telemetry.progress import open_progress  # noqa: PLC0415
+
+    # Rows that run over the terminal leave no place for a live line.
+    silent = ending.quiet or (ending.out in (None, "-") and sys.stdout.isatty())
+    progress = open_progress(sys.stderr, quiet=silent, dumb=environment().get("TERM") == "dumb")
+    async with Synth(config=config) as synth:
+        run = synth.prepare(recipe, rows=rows, seeds=seeds, **options)
+        with _stopped_by_hand(run) as interrupted:
+            try:
+                done = await synth.execute(run, out=ending.out, progress=progress)
+            except CancelledError:
+                ending.tell("interrupted", _so_far(run), run=None)
+                return ExitCode.INTERRUPTED if interrupted() else ExitCode.TERMINATED
+            except SynthError:
+                if run.statistics.attempts or run.statistics.from_store or run.statistics.rows_accepted:
+                    ending.tell("failed", _so_far(run), run=None)
+                raise
+    ending.tell(done.state, done.statistics, run=done.id, budget_spent=done.budget_spent)
+    if done.budget_spent:
+        return ExitCode.BUDGET
+    if done.state == "interrupted":
+        return ExitCode.INTERRUPTED
+    return ExitCode.DONE if done.state == "complete" else ExitCode.FAILED
+
+
+def _so_far(run: RecipeRun) -> dict[str, Any]:
+    return run.statistics.as_dict(run.snapshot().seconds)
+
+
+@contextmanager
+def _stopped_by_hand(run: RecipeRun) -> Iterator[Callable[[], bool]]:
+    """Ctrl+C opens no further row and lets what is in flight finish, for it is paid; a second one stops at once."""
+    import asyncio  # noqa: PLC0415 - keeps --help fast
+    import signal  # noqa: PLC0415
+
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    times = 0
+
+    def interrupt() -> None:
+        nonlocal times
+        times += 1
+        if times == 1:
+            run.stop()
+            say("\nstopping: what is in flight is still written; Ctrl+C again stops at once")
+        elif task is not None:
+            task.cancel()
+
+    handled = False
+    with suppress(NotImplementedError):  # Windows: Ctrl+C cancels at once
+        loop.add_signal_handler(signal.SIGINT, interrupt)
+        handled = True
+    try:
+        yield lambda: times > 0
+    finally:
+        if handled:
+            loop.remove_signal_handler(signal.SIGINT)
+
+
+def _show_rows(file: str, count: int) -> None:
+    from agentic_synth.sources.open import open_seeds  # noqa: PLC0415 - keeps --help fast
+
+    if not Path(file).exists():
+        return
+    rows = list(islice(iter(open_seeds(file)), count))
+    if rows:
+        show(table(list(rows[0]), [list(row.values()) for row in rows]))

@@ -1,0 +1,68 @@
+"""The command ``synth``: which commands there are."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from agentic_synth import __version__
+from agentic_synth.cli import cache
+from agentic_synth.cli.check import check
+from agentic_synth.cli.doctor import doctor
+from agentic_synth.cli.generate import generate
+from agentic_synth.cli.init import init
+from agentic_synth.cli.models import models
+from agentic_synth.cli.outcome import guarded
+from agentic_synth.cli.preview import preview
+from agentic_synth.cli.runs import report, runs
+from agentic_synth.cli.simulate import simulate
+from agentic_synth.cli.terminal import show
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="synth",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (generate, preview, check, runs, report, init, doctor, models, simulate):
+    app.command()(command)
+app.add_typer(cache.app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        show(f"agentic-synth {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def synth(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    """Synthetic data with language models: exactly N valid rows, fast, for the least money, nothing lost or paid twice.
+
+    \b
+    First steps:
+      synth generate structured --rows 5                 no key, no model: the offline generator
+      synth init                                         a recipe of your own to change
+      synth generate tickets.yaml --out tickets.parquet --model openai/gpt-4.1-mini --budget 2usd
+
+    \b
+    A run that was cut short goes on with the same command: what was paid for is kept and never paid twice.
+    """
+
+
+def main() -> None:
+    """The entry point of ``synth`` and ``agentic-synth``."""
+    sys.exit(guarded(lambda: app(prog_name="synth")))
+
+
+if __name__ == "__main__":
+    main()

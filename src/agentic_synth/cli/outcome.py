@@ -1,0 +1,118 @@
+"""How a command ends: its exit code, and what is said where it went wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Coroutine
+from enum import IntEnum
+from typing import Any, TypeVar
+
+from agentic_synth.cli.terminal import say
+from agentic_synth.config import environment
+from agentic_synth.errors import BudgetSpent, ConfigError, RecipeError, SynthError
+
+__all__ = ["ExitCode", "guarded", "report", "run_async"]
+
+Result = TypeVar("Result")
+
+
+class ExitCode(IntEnum):
+    """What the exit code says; 0 only if everything that was asked is there."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    BUDGET = 3
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+    @classmethod
+    def of(cls, error: BaseException) -> ExitCode:
+        """The exit code for a command that *error* ended."""
+        if isinstance(error, ConfigError | RecipeError):
+            return cls.USAGE
+        return cls.BUDGET if isinstance(error, BudgetSpent) else cls.FAILED
+
+
+def guarded(command: Callable[[], Any]) -> int:
+    """Run the whole command line; every error becomes a message with its mend and an exit code, never a traceback.
+
+    ``SYNTH_DEBUG=1`` shows the traceback too.
+    """
+    try:
+        command()
+        sys.stdout.flush()
+    except SystemExit as ended:
+        return _flushed(ended.code if isinstance(ended.code, int) else ExitCode.FAILED)
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the border of the process: nothing may leave as a bare traceback
+        return _ended_by(error)
+    return ExitCode.DONE
+
+
+def _ended_by(error: Exception) -> int:
+    from agentic_synth.sinks.sink import OutputClosed  # noqa: PLC0415 - keeps --help fast
+
+    if isinstance(error, BrokenPipeError | OutputClosed):
+        return _silent()
+    if not isinstance(error, SynthError):
+        name = f"{type(error).__name__}: {error}".rstrip(": ")
+        error = SynthError(
+            f"a fault of agentic-synth itself: {name}", mend="SYNTH_DEBUG=1 shows where; please report it"
+        )
+    report(error)
+    return _flushed(ExitCode.of(error))
+
+
+def report(error: SynthError) -> None:
+    """Say what went wrong and what mends it."""
+    say(f"error: {error.message}")
+    for line in error.mend.splitlines():
+        say(f"  {line}")
+    if _debug():
+        say(traceback.format_exc())
+
+
+def run_async(main: Coroutine[Any, Any, Result]) -> Result:
+    """Run *main* on the fastest loop there is; a SIGTERM ends it as Ctrl+C does, so that what is done is kept."""
+    import asyncio  # noqa: PLC0415 - keeps --help fast
+
+    from agentic_synth.sdk.loop import new_event_loop  # noqa: PLC0415
+
+    async def terminable() -> Result:
+        task = asyncio.current_task()
+        if task is not None and os.name == "posix":
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await main
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        try:
+            return runner.run(terminable())
+        except asyncio.CancelledError:
+            raise SystemExit(ExitCode.TERMINATED) from None
+
+
+def _debug() -> bool:
+    try:
+        return bool(environment().get("SYNTH_DEBUG"))
+    except ConfigError:
+        return False
+
+
+def _flushed(code: int) -> int:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _silent()
+    return code
+
+
+def _silent() -> int:
+    """Leave without a word: whoever read our stdout has seen enough (``| head``)."""
+    # Python flushes stdout once more when it ends, and would complain.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return ExitCode.FAILED

@@ -1,0 +1,92 @@
+"""What a run came to, in a few lines: rows, calls, tokens, dollars, where the file is and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from agentic_synth.cli.terminal import clipped
+from agentic_synth.telemetry.figures import dollars, duration, short
+
+__all__ = ["next_step", "summary"]
+
+MOST_REASONS = 5
+HEADLINES = {
+    "complete": "done",
+    "short": "short",
+    "interrupted": "interrupted",
+    "failed": "failed",
+    "running": "running",
+}
+
+
+def summary(state: str, statistics: Mapping[str, Any], file: str | None) -> list[str]:
+    """The lines about a run that ended in *state*, from its statistics (see ``docs/reference/statistics.md``)."""
+    rows, asked = statistics["rows"], statistics["rows"]["asked"]
+    seconds, speed = statistics["seconds"], statistics["rows_per_second"]
+    wanted = f" of {asked:,}" if asked is not None and asked != rows["accepted"] else ""
+    rate = f" ({speed:,.0f} rows/s)" if speed and rows["accepted"] > 1 else ""
+    lines = [f"{HEADLINES.get(state, state)}: {rows['accepted']:,}{wanted} rows in {duration(seconds)}{rate}"]
+    lines += [f"  {name:<9} {text}" for name, text in _details(statistics)]
+    if file:
+        lines.append(f"  {'file':<9} {file}")
+    return lines
+
+
+def next_step(state: str, statistics: Mapping[str, Any], *, budget_spent: bool = False) -> str:
+    """What the user may want to do now."""
+    if budget_spent:
+        return "the same command with a larger --budget goes on from here; nothing is paid twice"
+    if state in ("interrupted", "failed"):
+        return "the same command goes on from here; nothing is paid twice"
+    if state == "short":
+        return "the same command tries new candidates for the missing rows; --rejects FILE shows what was wrong"
+    if statistics["offline"]:
+        return "for rows of a model: export OPENAI_API_KEY=... and add --model openai/gpt-4.1-mini --budget 1usd"
+    return "synth report last"
+
+
+def _details(statistics: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    requests, tokens = statistics["requests"], statistics["tokens"]
+    if models := [name for name in statistics["models"] if name and name != "offline"]:
+        yield "model", ", ".join(models[:3]) + (f" and {len(models) - 3} more" if len(models) > 3 else "")
+    if statistics["offline"]:
+        yield "offline", "made by the local generator; no model was used"
+    if requests["attempts"] or requests["from_store"] or requests["failures"]:
+        yield "calls", _calls(requests)
+    if tokens["input"] or tokens["output"]:
+        estimated = " (estimated)" if tokens["estimated"] else ""
+        yield "tokens", f"{short(tokens['input'])} in, {short(tokens['output'])} out{estimated}"
+    if money := _money(statistics):
+        yield "dollars", money
+    if statistics["rows"]["rejected"]:
+        yield "rejected", f"{statistics['rows']['rejected']:,} candidates"
+        yield from (("", line) for line in _reasons(statistics["rows"]["reasons"]))
+    if requests["failures"]:
+        yield "failed", f"{requests['failures']:,} requests"
+        yield from (("", line) for line in _reasons(requests["failure_reasons"]))
+
+
+def _calls(requests: Mapping[str, Any]) -> str:
+    kinds = [f"{requests[name]:,} {name}" for name in ("repairs", "regenerations", "retries") if requests[name]]
+    said = f"{requests['attempts']:,} sent" + (f" (of these {', '.join(kinds)})" if kinds else "")
+    return said + (f", {requests['from_store']:,} answered from the store" if requests["from_store"] else "")
+
+
+def _money(statistics: Mapping[str, Any]) -> str:
+    spent, saved, unpriced = statistics["dollars"], statistics["dollars_saved"], statistics["unpriced"]
+    said = []
+    if spent:
+        said.append(dollars(spent))
+    if saved:
+        said.append(f"{dollars(saved)} saved by the store")
+    if unpriced:
+        said.append(f'{unpriced:,} answers of unknown price (add [prices."MODEL"] to synth.toml)')
+    return ", ".join(said)
+
+
+def _reasons(reasons: Mapping[str, int]) -> Iterator[str]:
+    for reason, count in list(reasons.items())[:MOST_REASONS]:
+        yield f"{count:,} x {clipped(' '.join(reason.split()), 90)}"
+    if len(reasons) > MOST_REASONS:
+        yield f"and {len(reasons) - MOST_REASONS} other reasons"

@@ -1,0 +1,290 @@
+"""One run of a recipe from its text to its file: prepared, executed, recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any, TypedDict
+
+import msgspec
+
+from agentic_synth.cache.ledger import Output, RunState, new_run_id
+from agentic_synth.cache.ledger import Run as LedgerEntry
+from agentic_synth.errors import BudgetSpent, RecipeError
+from agentic_synth.recipes.lineage import Lineage
+from agentic_synth.recipes.load import load_recipe
+from agentic_synth.recipes.model import Recipe
+from agentic_synth.recipes.plan import Plan
+from agentic_synth.recipes.rows import Filled, Rows
+from agentic_synth.recipes.run import Flow, RowRun
+from agentic_synth.sdk.session import Session
+from agentic_synth.sinks.open import Sink, SinkColumn, open_sink
+from agentic_synth.sources.open import Seeds, seeds_from
+from agentic_synth.telemetry.progress import Progress
+from agentic_synth.telemetry.run_statistics import RunStatistics, Snapshot
+from agentic_synth.types import Json, Usage
+
+__all__ = ["RecipeRun", "RecipeSource", "Run", "RunOptions", "SeedSource"]
+
+RecipeSource = str | Path | Mapping[str, Any] | Recipe
+SeedSource = str | Path | Seeds | Iterable[dict[str, Any]]
+
+UPSTREAM_COLUMN = "_upstream"
+_REJECTS = ("slot", "candidate", "reason", "column", "answer", "values")
+
+
+class RunOptions(TypedDict, total=False):
+    """What a run may be told beside rows and seeds."""
+
+    seed: int
+    """Another seed than the recipe's: other draws everywhere."""
+    fresh: bool
+    """Draw anew instead of taking what earlier runs of this output drew."""
+    unordered: bool
+    """Write rows as they come, not in candidate order."""
+    rejects: str
+    """A file for the candidates that were rejected, with reason and raw answer."""
+    overrides: Mapping[str, str]
+    """Changes to the recipe: ``{"columns.tone.choice": "[calm, angry]"}``."""
+    window: int
+    """Rows in the making at once."""
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run did. *state* is ``complete`` only if every asked row is there; *rows* were accepted.
+
+    *out* is where they are (None: stdout, or nowhere), *error* what ended the run early, *cost* dollars (None: no price is
+    known), *statistics* everything else, as ``--stats`` writes it.
+    """
+
+    id: str
+    recipe: str
+    state: RunState
+    rows: int
+    asked: int | None
+    out: str | None
+    seconds: float
+    usage: Usage
+    cost: float | None
+    statistics: dict[str, Json]
+    error: str | None = None
+    budget_spent: bool = False
+
+
+class RecipeRun:
+    """Prepares a run, so that wrong input is told before anything is asked, and executes it once."""
+
+    def __init__(
+        self,
+        session: Session,
+        source: RecipeSource,
+        *,
+        rows: int | None,
+        seeds: SeedSource | None,
+        options: RunOptions,
+        said: Mapping[str, str | None],
+    ) -> None:
+        """*said* are the model and base URL that were given by hand, which win over the recipe's own."""
+        self.options = options
+        recipe = load_recipe(source, overrides=options.get("overrides", {}))
+        changes: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
+        if "seed" in options:
+            changes["seed"] = options["seed"]
+        recipe = recipe.model_copy(update=changes)
+        self.recipe = recipe
+        given = seeds if seeds is not None else recipe.seeds
+        self.seeds = seeds_from(given) if given is not None else None
+        seed_columns = self.seeds.columns() if self.seeds is not None else []
+        self.plan = Plan(recipe, seed_columns=seed_columns, model_of=session.name_of)
+        self.explicit_rows = rows if rows is not None else recipe.rows
+        self.wanted = self._wanted()
+        self.statistics = RunStatistics(self.wanted)
+        self._session = session
+        self._rows: RowRun | None = None
+        self._stopped = False
+        self._started = time.monotonic()
+        references = {asked.model for asked in self.plan.asked.values()}
+        self.offline = bool(references) and references == {"offline"}
+        self.marked = bool(references) and ("offline" in references or session.engine.may_fall_back)
+        """Whether rows say which upstream answered: where it is not the model that the user named."""
+
+    def _wanted(self) -> int | None:
+        if self.explicit_rows is not None:
+            return self.explicit_rows
+        if self.seeds is None:
+            raise RecipeError(
+                f"nobody says how many rows {self.recipe.recipe} shall have",
+                mend="write `rows: 100` into the recipe, or add --rows 100",
+            )
+        count = self.seeds.count()
+        return None if count is None else count * self.recipe.rows_per_seed
+
+    def columns(self) -> list[SinkColumn]:
+        """The columns of the output, in order."""
+        columns = [SinkColumn(name, schema) for name, schema in self.plan.outputs.items()]
+        if self.marked:
+            columns.append(SinkColumn(UPSTREAM_COLUMN, {"type": "string"}))
+        return columns
+
+    def seed_rows(self) -> Iterator[dict[str, Any]] | None:
+        """Each seed row as often as it is used; from the start again where more rows were asked than there are seeds."""
+        if self.seeds is None:
+            return None
+        passes = itertools.repeat(self.seeds) if self.explicit_rows is not None else iter([self.seeds])
+        times = self.recipe.rows_per_seed
+        return (row for seeds in passes for row in seeds for _ in range(times))
+
+    def stop(self) -> None:
+        """Open no further row; what is in flight finishes and is written."""
+        self._stopped = True
+        if self._rows is not None:
+            self._rows.stop()
+
+    def snapshot(self) -> Snapshot:
+        """The figures of the moment, for progress."""
+        return self.statistics.snapshot(time.monotonic() - self._started)
+
+    async def batches(self, output: Output) -> AsyncGenerator[list[Filled], None]:
+        """Filled slots; see :class:`RowRun`."""
+        lineage = Lineage(seed=self.recipe.seed, epoch=output.epoch)
+        rows = Rows(self.plan, lineage, self._session.engine, passes=output.passes)
+        durable = self._session.remembers or self.offline
+        flow = Flow(
+            wanted=self.wanted,
+            spare=self.wanted or 0 if self.explicit_rows is not None else 0,
+            window=self.options.get("window", 1_024),
+            keep=1_000 if durable else 4_000,
+            lead=32_768 if durable else 4_000,
+            ordered=not self.options.get("unordered", False),
+        )
+        self._rows = RowRun(rows, self.seed_rows(), self.statistics, flow)
+        if self._stopped:
+            self._rows.stop()
+        async with aclosing(self._rows.batches()) as batches:
+            async for batch in batches:
+                self.statistics.record_accepted(sum(filled.row is not None for filled in batch))
+                yield batch
+
+    def row_of(self, filled: Filled) -> dict[str, Any]:
+        """The row as it leaves; what answered is said where that is not plain."""
+        row = filled.row
+        assert row is not None
+        if self.marked:
+            names = dict.fromkeys(answered.response.upstream for answered in filled.answers.values())
+            row[UPSTREAM_COLUMN] = "+".join(names) or None
+        return row
+
+    async def execute(self, out: str | None, progress: Progress | None = None) -> Run:
+        """Make all rows and write them to *out*.
+
+        Raises:
+            SynthError: the run could not go on; the rows made until then are kept, and a rerun goes on from there.
+        """
+        name = str(Path(out).absolute()) if out not in (None, "-") else f"- {self.recipe.recipe}"
+        ledger, fresh = self._session.ledger, self.options.get("fresh", False)
+        output = await ledger.open_output(name, fresh=fresh)
+        entry = self._entry(name, output, fresh=fresh)
+        sink, rejects = self._sinks(out)
+        await ledger.begin(entry)
+        error: BaseException | None = None
+        try:
+            async with _shown(progress, self.snapshot):
+                await self._flow(output, sink, rejects)
+        except BaseException as caught:
+            error = caught
+        run = self._run(entry, out, error)
+        deliver = run.state in ("complete", "short") or (run.rows > 0 and not self._better(out, output))
+        try:
+            await sink.close(deliver=deliver)
+            if rejects is not None:
+                await rejects.close(deliver=True)
+        finally:
+            statistics = msgspec.json.encode(run.statistics).decode()
+            await ledger.finish(entry.id, run.state, run.rows, statistics, delivered=deliver)
+        if error is not None and not isinstance(error, BudgetSpent):
+            raise error
+        return run if deliver else msgspec.structs.replace(run, out=f"{out}.partial")
+
+    def _sinks(self, out: str | None) -> tuple[Sink, Sink | None]:
+        rejects = None
+        if "rejects" in self.options:
+            rejects = open_sink(self.options["rejects"], [SinkColumn(column) for column in _REJECTS])
+        return open_sink(out, self.columns()), rejects
+
+    async def _flow(self, output: Output, sink: Sink, rejects: Sink | None) -> None:
+        async with aclosing(self.batches(output)) as batches:
+            async for batch in batches:
+                await sink.write([self.row_of(filled) for filled in batch if filled.row is not None])
+                if rejects is not None:
+                    await rejects.write([r.as_row(filled.index) for filled in batch for r in filled.rejections])
+
+    @staticmethod
+    def _better(out: str | None, output: Output) -> bool:
+        """Whether a file stands at *out* that a part of the rows must not replace."""
+        return out not in (None, "-") and Path(str(out)).exists() and not output.delivered_incomplete
+
+    def _state(self, error: BaseException | None) -> RunState:
+        if error is not None:
+            return "failed" if isinstance(error, Exception) and not isinstance(error, BudgetSpent) else "interrupted"
+        if self._stopped:
+            return "interrupted"
+        assert self._rows is not None
+        if self._rows.failed:
+            return "failed"
+        missing = self._rows.exhausted if self.wanted is None else self.wanted - self.statistics.rows_accepted
+        return "short" if missing else "complete"
+
+    def _entry(self, name: str, output: Output, *, fresh: bool) -> LedgerEntry:
+        settings = {"seeds": self.seeds.name if self.seeds is not None else None, "models": sorted(self._models())}
+        return LedgerEntry(
+            id=new_run_id(),
+            recipe=self.recipe.recipe,
+            out=name,
+            started=time.time(),
+            rows=self.wanted,
+            seed=self.recipe.seed,
+            epoch=output.epoch,
+            passes=output.passes,
+            fresh=fresh,
+            recipe_json=self.recipe.model_dump_json(by_alias=True, exclude_defaults=True, fallback=str),
+            settings_json=msgspec.json.encode(settings).decode(),
+        )
+
+    def _models(self) -> set[str]:
+        return {asked.model for asked in self.plan.asked.values()}
+
+    def _run(self, entry: LedgerEntry, out: str | None, error: BaseException | None) -> Run:
+        statistics = self.statistics
+        seconds = time.monotonic() - self._started
+        return Run(
+            id=entry.id,
+            recipe=entry.recipe,
+            state=self._state(error),
+            rows=statistics.rows_accepted,
+            asked=self.wanted,
+            out=None if out in (None, "-") else out,
+            seconds=seconds,
+            usage=Usage(statistics.tokens_in, statistics.tokens_out, statistics.tokens_cached, statistics.tokens_reasoning),
+            cost=None if statistics.unpriced and not statistics.dollars else statistics.dollars,
+            statistics=statistics.as_dict(seconds),
+            error=str(error) if error is not None else None,
+            budget_spent=isinstance(error, BudgetSpent),
+        )
+
+
+@asynccontextmanager
+async def _shown(progress: Progress | None, snapshot: Callable[[], Snapshot]) -> AsyncIterator[None]:
+    """Show the run while the block lasts."""
+    if progress is None:
+        yield
+        return
+    watcher = asyncio.create_task(progress.watch(snapshot))
+    try:
+        yield
+    finally:
+        watcher.cancel()
+        await asyncio.gather(watcher, return_exceptions=True)

@@ -1,0 +1,58 @@
+"""What a Synth holds while it is open: one engine, its store, and the ledger of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from agentic_synth.cache.ledger import Ledger
+from agentic_synth.cache.memory import MemoryStore
+from agentic_synth.cache.sqlite import SqliteStore
+from agentic_synth.config import Config, UpstreamConfig, store_path
+from agentic_synth.engine.assembly import Assembly, Transport
+from agentic_synth.engine.engine import Engine
+from agentic_synth.offline.upstream import OfflineUpstream
+from agentic_synth.policies.pricing import Prices
+
+__all__ = ["Session"]
+
+
+class Session:
+    """Opened when something is first asked; upstreams join as they are named."""
+
+    def __init__(self, config: Config, resolve: Callable[[str | None, str | None], UpstreamConfig]) -> None:
+        self._resolve = resolve
+        path = store_path(config)
+        store = MemoryStore() if path is None else SqliteStore(path, config.store.synchronous)
+        self.remembers = path is not None
+        """Whether answers outlive this process."""
+        self.ledger = Ledger(store)
+        self.prices = Prices.load(config.prices)
+        self._assembly = Assembly(config.engine, store, self.prices, fallback=config.fallback)
+        self.engine = Engine(self._assembly)
+        for reference in self._assembly.fallback:
+            self.name_of(reference, None)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know about where answers are kept."""
+        return self._assembly.store.warnings
+
+    def name_of(self, reference: str | None, base_url: str | None) -> str:
+        """What requests call the upstream that is meant; it is set up if it is new.
+
+        Raises:
+            ConfigError: there is no such upstream, or its key is missing.
+        """
+        config = self._resolve(reference, base_url)
+        name = config.reference if base_url is None else f"{config.reference}@{base_url}"
+        if name not in self._assembly:
+            self._assembly.add(name, config, _transport(config))
+        return name
+
+
+def _transport(config: UpstreamConfig) -> Transport:
+    if config.wire == "offline":
+        return OfflineUpstream()
+    from agentic_synth.transport.upstream import HttpUpstream  # noqa: PLC0415 - offline runs need no HTTP client
+
+    return HttpUpstream(config)
