@@ -10,7 +10,8 @@ INSTALL = if command -v uv >/dev/null 2>&1; then uv pip install -q --python .ven
 .PHONY: demo test lint bench clean
 
 demo: .venv/installed-core
-	@$(BIN)/synth generate structured --rows 100 --out demo/records.parquet --show 5
+	@mkdir -p demo
+	@$(BIN)/synth generate structured --rows 100 --model offline --out demo/records.parquet --show 5
 
 test: lint
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term --cov-report=json:.coverage.json

@@ -36,7 +36,9 @@ def imports(path: Path) -> Iterator[str]:
             else:
                 yield node.module.removeprefix("agentic_synth.")
         elif isinstance(node, ast.Import):
-            yield from (a.name.removeprefix("agentic_synth.") for a in node.names if a.name.startswith("agentic_synth."))
+            yield from (
+                a.name.removeprefix("agentic_synth.") for a in node.names if a.name.startswith("agentic_synth.")
+            )
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -53,7 +55,9 @@ def test_imports_go_downward(path: Path) -> None:
         elif mine == "stages" and other == "stages":
             assert name == f"stages.{path.stem}", f"{relative}: stages never import each other"
         elif mine != other and mine not in CORE:
-            assert LAYERS[other] < LAYERS[mine] or mine == "__init__", f"{relative} imports {name}, which is not below it"
+            assert LAYERS[other] < LAYERS[mine] or mine == "__init__", (
+                f"{relative} imports {name}, which is not below it"
+            )
         elif mine in CORE:
             assert other in CORE, f"{relative} imports {name}"
 
@@ -67,7 +71,9 @@ def test_sizes(path: Path) -> None:
             assert node.end_lineno is not None
             assert node.end_lineno - node.lineno < 60, f"{path.name}:{node.lineno} {node.name} is too long"
         if isinstance(node, ast.ClassDef):
-            public = [n for n in node.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef) and n.name[0] != "_"]
+            public = [
+                n for n in node.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef) and n.name[0] != "_"
+            ]
             assert len(public) <= 12, f"{path.name}: class {node.name} has {len(public)} public methods"
 
 

@@ -7,33 +7,33 @@ from typing import Protocol, TypeVar
 
 __all__ = ["Handler", "Stage", "chain"]
 
-In = TypeVar("In", contravariant=True)
-Out = TypeVar("Out", covariant=True)
-In_ = TypeVar("In_")
-Out_ = TypeVar("Out_")
+In_contra = TypeVar("In_contra", contravariant=True)
+Out_co = TypeVar("Out_co", covariant=True)
+In = TypeVar("In")
+Out = TypeVar("Out")
 
 
-class Handler(Protocol[In, Out]):
+class Handler(Protocol[In_contra, Out_co]):
     """Anything that turns one item into one result."""
 
-    async def __call__(self, item: In, /) -> Out: ...
+    async def __call__(self, item: In_contra, /) -> Out_co: ...
 
 
-class Stage(Protocol[In_, Out_]):
+class Stage(Protocol[In, Out]):
     """A step that may act before, after or instead of *proceed*."""
 
-    async def __call__(self, item: In_, proceed: Handler[In_, Out_], /) -> Out_: ...
+    async def __call__(self, item: In, proceed: Handler[In, Out], /) -> Out: ...
 
 
-def chain(stages: Sequence[Stage[In_, Out_]], handler: Handler[In_, Out_]) -> Handler[In_, Out_]:
+def chain(stages: Sequence[Stage[In, Out]], handler: Handler[In, Out]) -> Handler[In, Out]:
     """Wrap *handler* in *stages*; the first stage is the outermost."""
     for stage in reversed(stages):
         handler = _bind(stage, handler)
     return handler
 
 
-def _bind(stage: Stage[In_, Out_], proceed: Handler[In_, Out_]) -> Handler[In_, Out_]:
-    async def handle(item: In_, /) -> Out_:
+def _bind(stage: Stage[In, Out], proceed: Handler[In, Out]) -> Handler[In, Out]:
+    async def handle(item: In, /) -> Out:
         return await stage(item, proceed)
 
     return handle

@@ -21,10 +21,10 @@ Finish: TypeAlias = Literal["stop", "length", "refusal", "tool_calls", "other"]
 Reuse: TypeAlias = Literal["exact", "replay", "refresh", "only_if_cached", "no_store", "never"]
 """When a stored answer may serve a request.
 
-``exact``: the same draw is served again. ``replay``: like it, and a stored answer that was found invalid comes back too,
-for a caller that judges every answer itself (so that a resumed run never pays again for what it rejected). ``refresh``: asked anew, then stored over the old answer.
-``only_if_cached``: never asked; a miss is an error. ``no_store``: asked, not stored. ``never``: asked anew, stored for
-audit only.
+``exact``: the same draw is served again. ``replay``: like it, and a stored answer that was found invalid comes back
+too, for a caller that judges every answer itself (so that a resumed run never pays again for what it rejected).
+``refresh``: asked anew, then stored over the old answer. ``only_if_cached``: never asked; a miss is an error.
+``no_store``: asked, not stored. ``never``: asked anew, stored for audit only.
 """
 
 
@@ -63,9 +63,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a caller asks of a model.
 
     *model* is the reference of an upstream that the engine knows, ``provider/model`` as the user wrote it, and is never
-    silently replaced. *parameters* hold what the
-    model should be told beside the messages, in OpenAI's spelling (``temperature``, ``max_tokens``, ``top_p``, ``stop``,
-    ``seed`` ...) plus anything extra the upstream takes. *schema* is the JSON Schema the answer must fit.
+    silently replaced. *parameters* hold what the model should be told beside the messages, in OpenAI's spelling
+    (``temperature``, ``max_tokens``, ``top_p``, ``stop``, ``seed`` ...) plus anything extra the upstream takes. *schema*
+    is the JSON Schema the answer must fit.
     *deadline* is an instant of the engine's clock; *priority* lower is served first. Neither is part of the key.
     """
 
