@@ -206,6 +206,12 @@ WORDS = {
 }
 """What msgspec says -> what a user says."""
 
+CHOICES: dict[tuple[str, ...], str] = {
+    ("http",): "auto, 1 or 2",
+    ("engine", "concurrency"): "a number from 1 up, or auto",
+    ("store", "synchronous"): "normal or full",
+}
+
 
 def environment(directory: Path | None = None) -> dict[str, str]:
     """The process's variables, with those of ``.env`` in *directory* (the working directory) behind them.
@@ -354,7 +360,9 @@ def _explained(setting: Setting, text: str) -> ConfigError:
     for word, meaning in WORDS.items():
         problem = problem.replace(word, meaning)
     name = f"`{setting.key}` " if setting.origin not in (*VARIABLES, *FLAGS.values()) else ""
-    return ConfigError(f"{setting.origin}: {name}{problem[0].lower()}{problem[1:]} ({setting.value!r})")
+    given = "" if repr(setting.value) in problem else f" ({setting.value!r})"
+    mend = f"write {CHOICES.get(setting.path, 'a value of that kind')}; `synth doctor` shows the settings in force"
+    return ConfigError(f"{setting.origin}: {name}{problem[0].lower()}{problem[1:]}{given}", mend=mend)
 
 
 def _known(path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

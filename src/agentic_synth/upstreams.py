@@ -74,7 +74,7 @@ def upstream_of_provider(
     provider = _provider_of(f"{name.partition('/')[0]}/", config) if name else (CUSTOM if base_url else None)
     if provider is None:
         raise (
-            _unknown(name, config)
+            _unknown(f"{name.rstrip('/')}/", config)
             if name
             else ConfigError(
                 "no upstream is named", mend="name a provider (`synth models openai`) or add --base-url URL"
@@ -157,7 +157,7 @@ def _unnamed(base_url: str | None, variables: Mapping[str, str]) -> UpstreamConf
 def _unknown(reference: str, config: Config) -> ConfigError:
     import difflib  # noqa: PLC0415 - only for an error
 
-    name, slash, _ = reference.partition("/")
+    name, slash, model = reference.partition("/")
     known = sorted({*PROVIDERS, *config.upstreams})
     if not slash:
         family = next((owner for prefix, owner in FAMILIES.items() if reference.startswith(prefix)), None)
@@ -167,7 +167,7 @@ def _unknown(reference: str, config: Config) -> ConfigError:
         mend = f"write {family or 'PROVIDER'}/{reference}, or add --base-url URL of an OpenAI-compatible server"
         return ConfigError(f"`{reference}` does not say which provider has it", mend=mend)
     near = difflib.get_close_matches(name, known, 1)
-    hint = f"did you mean {near[0]}/{reference.partition('/')[2]}?" if near else f"known are {', '.join(known)}."
+    hint = f"did you mean {f'{near[0]}/{model}'.rstrip('/')}?" if near else f"known are {', '.join(known)}."
     return ConfigError(
         f"there is no provider `{name}`", mend=f"{hint} Any other OpenAI-compatible server: --base-url URL"
     )
