@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from random import Random
 from typing import Literal, Protocol
 
 from agentic_synth.errors import RateLimited
 from agentic_synth.policies.admission import Admission
-from agentic_synth.policies.rate import Amounts, Sent
+from agentic_synth.policies.concurrency import DelayLimit, FixedLimit
+from agentic_synth.policies.rate import Amounts, RateLimit, Sent
 from agentic_synth.policies.rate_headers import RateHeaders
 from agentic_synth.types import Usage
 
@@ -79,6 +81,7 @@ class Limits(Protocol):
 
     def admit(self, amounts: Amounts, now: float) -> Sent | None: ...
     def delay(self, amounts: Amounts, now: float) -> float: ...
+    def listens(self, now: float) -> bool: ...
     def observe(self, sent: Sent, headers: RateHeaders, now: float) -> None: ...
     def succeed(self, sent: Sent, usage: Usage, latency: float | None, size: int, now: float) -> None: ...
     def fail(self, sent: Sent, error: RateLimited, headers: RateHeaders, now: float) -> None: ...
@@ -153,7 +156,10 @@ class Provider:
         limit = bucket.rate * 60
         if self.world.headers == "lying":
             return RateHeaders(
-                requests_limit=10 * limit, requests_remaining=10 * limit, requests_reset_s=0.001, retry_after_s=retry_after
+                requests_limit=10 * limit,
+                requests_remaining=10 * limit,
+                requests_reset_s=0.001,
+                retry_after_s=retry_after,
             )
         return RateHeaders(
             requests_limit=limit,
@@ -169,31 +175,31 @@ class Provider:
 class Client:
     """Sends whatever its limits admit; what is refused is asked again."""
 
-    def __init__(self, world: World, limits: Limits, seed: int) -> None:
+    def __init__(self, world: World, limits: Limits, seed: int, beside: Client | None = None) -> None:
         self.world, self.limits, self.rng = world, limits, Random(seed)
-        self.provider = Provider(world, Random(seed + 1))
+        self.provider = beside.provider if beside else Provider(world, Random(seed + 1))
+        self.events: list[tuple[float, int, Callable[[float], None]]] = beside.events if beside else []
+        self.sequence: Iterator[int] = beside.sequence if beside else count()
         self.score = Score()
-        self.events: list[tuple[float, int, Callable[[float], None]]] = []
-        self.sequence = 0
         self.demand = math.inf if world.waves is None else 0
         self.woken = math.inf
         self.size = self._next_size()
         self.rival_rng = Random(seed + 2)
 
     def at(self, when: float, then: Callable[[float], None]) -> None:
-        self.sequence += 1
-        heapq.heappush(self.events, (when, self.sequence, then))
+        heapq.heappush(self.events, (when, next(self.sequence), then))
 
-    def run(self) -> Score:
-        end = self.world.seconds
+    def start(self) -> None:
         if self.world.waves:
             every, many = self.world.waves
-            for wave in range(int(end / every)):
+            for wave in range(int(self.world.seconds / every)):
                 self.at(wave * every, lambda now: self._wave(now, many))
         if self.world.rival:
             self.at(0.0, self._rival)
         self.at(0.0, self._pump)
-        while self.events and self.events[0][0] < end:
+
+    def run(self) -> Score:
+        while self.events and self.events[0][0] < self.world.seconds:
             now, _, then = heapq.heappop(self.events)
             then(now)
         return self.score
@@ -220,15 +226,18 @@ class Client:
         return self.world.lengths[-1][1]
 
     def _wake(self, now: float) -> None:
-        self.woken = math.inf
-        self._pump(now)
+        if now >= self.woken:
+            self.woken = math.inf
+            self._pump(now)
 
     def _pump(self, now: float) -> None:
         world, limits = self.world, self.limits
         while self.demand > 0:
             size = self.size
             amounts: Amounts = (
-                (1.0, float(world.prompt + size), float(world.prompt), float(size)) if world.tokens else (1.0, 0.0, 0.0, 0.0)
+                (1.0, float(world.prompt + size), float(world.prompt), float(size))
+                if world.tokens
+                else (1.0, 0.0, 0.0, 0.0)
             )
             sent = limits.admit(amounts, now)
             if sent is None:
@@ -257,7 +266,8 @@ class Client:
         self.at(arrives, arrive)
 
     def _answered(self, now: float, sent: Sent, headers: RateHeaders, size: int) -> None:
-        self.limits.observe(sent, headers, now)
+        if self.limits.listens(now):
+            self.limits.observe(sent, headers, now)
         self.limits.succeed(sent, Usage(self.world.prompt, size), now - sent.at, size, now)
         self.score.good += 1
         self.score.goods.append(now)
@@ -273,9 +283,26 @@ class Client:
 
 def play(world: World, limits: Limits, seed: int) -> Score:
     """Let a client with *limits* work in *world*, and say how near it came to the ideal."""
-    score = Client(world, limits, seed).run()
+    client = Client(world, limits, seed)
+    client.start()
+    score = client.run()
     score.ideal = ideal(world)
     return score
+
+
+def play_together(world: World, limits: Sequence[Limits], seed: int) -> Score:
+    """Several clients on one key, each with its own limits; what came of all of them."""
+    clients = [first := Client(world, limits[0], seed)]
+    clients += [Client(world, others, seed + 100 * place, first) for place, others in enumerate(limits[1:], 1)]
+    for client in clients:
+        client.start()
+    first.run()
+    total = Score(ideal=ideal(world))
+    for client in clients:
+        total.good += client.score.good
+        total.refused += client.score.refused
+        total.goods += client.score.goods
+    return total
 
 
 def ideal(world: World) -> float:
@@ -302,3 +329,109 @@ def ideal(world: World) -> float:
     if world.waves is not None:
         total = min(total, world.waves[1] * int(world.seconds / world.waves[0]))
     return total
+
+
+def adaptive() -> Admission:
+    """What the engine uses where the user says nothing."""
+    return Admission(DelayLimit(), RateLimit())
+
+
+class CpuRule:
+    """More in flight while this process has CPU to spare, fewer when it has not: what a client alone can see."""
+
+    CPU_S_A_CALL = 100e-6
+    MOST = 1_000
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self._limit = 16.0
+        self._looked_at = 0.0
+        self._calls = 0
+
+    def admit(self, amounts: Amounts, now: float) -> Sent | None:
+        if now - self._looked_at >= 0.1:
+            busy = self._calls * self.CPU_S_A_CALL / (now - self._looked_at)
+            self._limit = min(self._limit * 1.2, self.MOST) if busy < 0.8 else max(1.0, self._limit * 0.8)
+            self._looked_at, self._calls = now, 0
+        if self.in_flight >= self._limit:
+            return None
+        self.in_flight += 1
+        self._calls += 1
+        return Sent(now, amounts)
+
+    def delay(self, amounts: Amounts, now: float) -> float:
+        return math.inf
+
+    def listens(self, now: float) -> bool:
+        return False
+
+    def observe(self, sent: Sent, headers: RateHeaders, now: float) -> None:
+        """It looks at nothing but itself."""
+
+    def succeed(self, sent: Sent, usage: Usage, latency: float | None, size: int, now: float) -> None:
+        self.in_flight -= 1
+
+    def fail(self, sent: Sent, error: RateLimited, headers: RateHeaders, now: float) -> None:
+        self.in_flight -= 1
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A world, and what must come of it: *goodput* at least, *refused* share at most."""
+
+    world: World
+    goodput: float | None = None
+    refused: float | None = None
+    clients: int = 1
+
+
+def on_and_off(now: float) -> float:
+    """A rival that takes half of the limit for a while."""
+    return 50.0 if 30 <= now < 90 else 0.0
+
+
+TWO_LENGTHS = ((0.8, 100), (0.2, 1_600))
+SCENARIOS: dict[str, Scenario] = {
+    "steady": Scenario(World(), 0.95, 0.005),
+    "steady, a minute's burst": Scenario(World(burst_s=60, seconds=180), 0.95, 0.005),
+    "limit halves": Scenario(World(changes=((60, 50.0),)), 0.95, 0.005),
+    "limit rises tenfold": Scenario(World(rate=10.0, changes=((40, 100.0),)), 0.95, 0.005),
+    "demand in bursts": Scenario(World(waves=(20.0, 1_500)), 0.95, 0.005),
+    "rival comes and goes": Scenario(World(rival=on_and_off), 0.95, 0.005),
+    "two of ours on one key": Scenario(World(), 0.90, 0.03, clients=2),
+    "bimodal lengths, tokens a minute": Scenario(World(tokens=40_000.0, lengths=TWO_LENGTHS), 0.95, 0.005),
+    "no headers": Scenario(World(headers="absent"), 0.90, 0.03),
+    "no headers, no Retry-After": Scenario(World(headers="absent", retry_after="none"), 0.90, 0.03),
+    "no headers, limit halves": Scenario(World(headers="absent", changes=((60, 50.0),)), 0.90, 0.03),
+    "lying headers": Scenario(World(headers="lying"), 0.90, 0.03),
+    "90 % refused for 60 s": Scenario(World(storm=(20.0, 80.0), seconds=150)),
+    "90 % refused for 60 s, no headers": Scenario(World(storm=(20.0, 80.0), seconds=150, headers="absent")),
+    "90 % refused at the start, nothing told": Scenario(
+        World(storm=(0.0, 60.0), seconds=120, headers="absent", retry_after="none")
+    ),
+}
+KNEES: dict[str, World] = {
+    "self-hosted, knee at 64": World(knee=64, sigma=0.3, seconds=180),
+    "self-hosted, knee at 64, bimodal lengths": World(knee=64, sigma=0.3, seconds=240, lengths=TWO_LENGTHS),
+}
+
+
+def play_scenario(scenario: Scenario, seed: int) -> Score:
+    """One scenario with the engine's limits."""
+    if scenario.clients > 1:
+        return play_together(scenario.world, [adaptive() for _ in range(scenario.clients)], seed)
+    return play(scenario.world, adaptive(), seed)
+
+
+def after_storm(score: Score, world: World) -> float:
+    """The share of the allowed rate that is reached from 30 s after the storm on."""
+    assert world.storm
+    return score.rate_between(world.storm[1] + 30, world.storm[1] + 38) / world.rate
+
+
+def at_the_knee(world: World, seed: int) -> tuple[float, float]:
+    """Throughput as a share of the knee's, and the 99th percentile of latency as a multiple of the knee's."""
+    settled = world.seconds / 3
+    found, best = play(world, adaptive(), seed), play(world, Admission(FixedLimit(world.knee or 1), RateLimit()), seed)
+    end = world.seconds
+    return found.rate_between(settled, end) / best.rate_between(settled, end), found.p99(settled) / best.p99(settled)

@@ -69,7 +69,12 @@ CASES: dict[str, tuple[dict[str, str], RateHeaders]] = {
         RateHeaders(requests_limit=20, requests_remaining=0, requests_reset_s=30),
     ),
     "together": (
-        {"x-ratelimit-limit": "10", "x-ratelimit-reset": "1", "x-tokenlimit-limit": "3000", "x-tokenlimit-remaining": "9"},
+        {
+            "x-ratelimit-limit": "10",
+            "x-ratelimit-reset": "1",
+            "x-tokenlimit-limit": "3000",
+            "x-tokenlimit-remaining": "9",
+        },
         RateHeaders(requests_limit=10, requests_reset_s=1, tokens_limit=3_000, tokens_remaining=9),
     ),
     "epoch seconds": ({"ratelimit-reset": "1767225605"}, RateHeaders(requests_reset_s=5)),
@@ -126,7 +131,16 @@ def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("6m0s", 360), ("20ms", 0.02), ("1h2m3.5s", 3723.5), ("1d", 86_400), ("", None), ("5", None), ("5s?", None), ("m", None)],
+    [
+        ("6m0s", 360),
+        ("20ms", 0.02),
+        ("1h2m3.5s", 3723.5),
+        ("1d", 86_400),
+        ("", None),
+        ("5", None),
+        ("5s?", None),
+        ("m", None),
+    ],
 )
 def test_durations(text: str, seconds: float | None) -> None:
     assert parse_duration(text) == (seconds if seconds is None else pytest.approx(seconds))

@@ -22,6 +22,7 @@ _ONE: Amounts = (1.0, 0.0, 0.0, 0.0)
 _USUAL_OUTPUT = 256.0
 _LEARN = 0.05
 _MARGIN = 1.25
+_LISTEN_S = 0.01
 
 
 class AdmissionStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +52,7 @@ class Admission:
         self.in_flight = 0
         self._outcomes = dict.fromkeys(Outcome, 0)
         self._rate_limited = 0
+        self._listen_at = -math.inf
 
     @classmethod
     def of(
@@ -91,6 +93,13 @@ class Admission:
         """Seconds after which asking again may help; infinite if only the end of another call can."""
         return math.inf if self.in_flight >= self.limit else self._rate.delay(amounts, now)
 
+    def listens(self, now: float) -> bool:
+        """Whether the headers of a reply that came now are worth reading: a hundred looks a second tell enough."""
+        if now < self._listen_at:
+            return False
+        self._listen_at = now + _LISTEN_S
+        return True
+
     def observe(self, sent: Sent, headers: RateHeaders, now: float) -> None:
         """The headers of a reply that began well."""
         self._rate.observe(sent, headers, now)
@@ -99,7 +108,7 @@ class Admission:
         """The call is over; *latency* (None: unknown) is compared among answers of the same *size*."""
         if latency is not None:
             self._concurrency.record(latency, size, sent.at, self.in_flight, now)
-            if self._rate.mirrored:
+            if self._rate.stated and self._concurrency.starting:
                 # Little's law: so many are in flight when the upstream's stated rate is used to the full.
                 self._concurrency.expect(_MARGIN * self._rate.per_second(sent.amounts) * (now - sent.at))
         self._end(Outcome.SUCCESS)

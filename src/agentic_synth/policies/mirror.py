@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from agentic_synth.policies.bucket import Bucket
 from agentic_synth.policies.rival import Rival
 from agentic_synth.policies.window import Window
@@ -14,6 +16,8 @@ Facts = tuple[float | None, float | None, float | None]
 _RESERVE_S = 1.0
 _LEAST_SHARE = 0.05
 _DOUBTS = 200
+_STALE_S = 0.5
+_SURPLUS_SLOTS = 4
 
 
 class Mirror:
@@ -27,15 +31,30 @@ class Mirror:
     left to them (*rival*), with a reserve, so that two who share a key do not meet at an empty bucket.
     """
 
-    __slots__ = ("_bucket", "_capacity", "_doubts", "_refill", "_rival", "_window", "limit", "sent")
+    __slots__ = (
+        "_bucket",
+        "_capacity",
+        "_doubts",
+        "_newest",
+        "_refill",
+        "_rival",
+        "_valid_from",
+        "_window",
+        "limit",
+        "plausible",
+        "sent",
+    )
 
     def __init__(self) -> None:
         self.limit: float | None = None
+        self.plausible = False
         self._rival = Rival()
         self.sent = 0.0
         self._bucket = Bucket(1.0, 1.0, 0.0)
         self._capacity = 0.0
         self._refill = 0.0
+        self._valid_from = -math.inf
+        self._newest = -math.inf
         self._window = Window()
         self._doubts = 0
 
@@ -79,6 +98,7 @@ class Mirror:
     def exhaust(self, now: float) -> None:
         """The upstream refused for want of it."""
         self._doubts = 0
+        self._rival.suspect(self._refill)
         self._bucket.set(min(self._bucket.level(now), 0.0), now)
 
     def observe(self, facts: Facts, before: float, after: float, sent_at: float, now: float) -> None:
@@ -87,36 +107,47 @@ class Mirror:
         When the upstream looked, at least the running total *before* had arrived there, and at most *after*.
         """
         limit, remaining, reset = facts
-        if limit is None or limit <= 0 or remaining is None or remaining > limit:
+        if limit is None or limit <= 0 or remaining is None or remaining > limit or sent_at < self._valid_from:
             return
         if remaining == 0 and self._distrusted():
             return
-        if remaining + 1.0 > self._capacity:
-            self._capacity = min(remaining + 1.0, limit)
-        if reset is not None:
-            self._window.learn(limit, self._capacity - remaining, reset, now)
-        refill = limit / self._window.seconds
-        if limit != self.limit or refill != self._refill:
-            self._change(limit, refill, remaining, now)
+        if remaining < limit:
+            # Who says that all is left, whatever we send, states no limit to rely on.
+            self.plausible = True
+        self._fit(limit, remaining, reset, sent_at, now)
+        if sent_at > self._newest:
+            self._newest = sent_at
+        elif sent_at < self._newest - _STALE_S:
+            return
         lowest = remaining - (self.sent - before)
         highest = remaining - (self.sent - after) + (now - sent_at) * self._bucket.rate + 1.0
-        self._bucket.capacity = self._capacity
         level = self._bucket.level(now)
         if level < lowest or level > highest:
             self._bucket.set(lowest if level < lowest else highest, now)
-        self._rival.observe(sent_at, (before + after) / 2, remaining, refill, self._capacity)
-        self._bucket.rate = max(refill - self._rival.rate, _LEAST_SHARE * refill)
+        self._rival.observe(sent_at, (before + after) / 2, remaining, self._refill, self._capacity)
+        self._bucket.rate = max(self._refill - self._rival.rate, _LEAST_SHARE * self._refill)
+
+    def _fit(self, limit: float, remaining: float, reset: float | None, sent_at: float, now: float) -> None:
+        """Take over what is said of the limit itself, and learn how much it holds and how fast it refills."""
+        if self.limit is not None and limit != self.limit:
+            self._capacity *= limit / self.limit
+        self._capacity = min(max(self._capacity, remaining + 1.0), limit)
+        if reset is not None:
+            self._window.learn(limit, self._capacity - remaining, reset)
+        if self._rival.surplus >= _SURPLUS_SLOTS:
+            self._window.hasten()
+        self._bucket.level(now)
+        self._bucket.capacity = self._capacity
+        refill = limit / self._window.seconds
+        if limit == self.limit and refill == self._refill:
+            return
+        self.limit = limit
+        self._refill = refill
+        self._rival.forget()
+        # What calls of before the change still say is of the old limit.
+        self._valid_from = self._newest = sent_at
 
     def _distrusted(self) -> bool:
         """A bucket that is said to be empty at every call, none of which is refused, is not what limits us."""
         self._doubts += 1
         return self._doubts > _DOUBTS
-
-    def _change(self, limit: float, refill: float, remaining: float, now: float) -> None:
-        """The limit is new, or has moved; how much is there the same header tells."""
-        if limit != self.limit:
-            self._capacity = min(remaining + 1.0, limit)
-        self.limit = limit
-        self._refill = refill
-        self._rival.forget()
-        self._bucket.level(now)

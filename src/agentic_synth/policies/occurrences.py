@@ -30,7 +30,7 @@ class Occurrences:
         one, two, three, four = self._counts
         a, b, c, d = _WORDS.unpack(digest)
         a, b, c, d = a & mask, b & mask, c & mask, d & mask
-        number = min(one[a], two[b], three[c], four[d])
+        number: int = min(one[a], two[b], three[c], four[d])
         risen = number + 1
         if one[a] < risen:
             one[a] = risen

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Self
@@ -75,7 +75,7 @@ class Prices:
         found = self._prices.get(reference)
         return found if found is not None else self._prices.get(_undated(reference))
 
-    def __iter__(self) -> object:
+    def __iter__(self) -> Iterator[tuple[str, Price]]:
         return iter(self._prices.items())
 
 

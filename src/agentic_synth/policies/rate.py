@@ -63,7 +63,9 @@ class Ledger:
 class RateLimit:
     """All that limits the rate at one upstream with one key; the strictest of them counts.
 
-    *caps* are the user's own limits a minute (None for none), in the order of :data:`Amounts`.
+    *caps* are the user's own limits a minute (None for none), in the order of :data:`Amounts`. *counts_tokens* says
+    that something here looks at tokens, so that estimating them is worth the while; *stated* that the upstream states
+    limits to rely on.
     """
 
     def __init__(self, caps: tuple[float | None, ...] = (), *, now: float = 0.0) -> None:
@@ -77,12 +79,9 @@ class RateLimit:
         self._ledger = Ledger()
         self._gate = -math.inf
         self._free = not self._caps
-        self.mirrored = False
-
-    @property
-    def counts_tokens(self) -> bool:
-        """Whether anything here looks at tokens, so that estimating them is worth the while."""
-        return any(kind > 0 for kind, _ in self._caps) or any(mirror.limit is not None for mirror in self._mirrors[1:])
+        self._mirrored = False
+        self.stated = False
+        self.counts_tokens = any(kind > 0 for kind, _ in self._caps)
 
     def per_second(self, amounts: Amounts) -> float:
         """Calls a second of *amounts* each that are allowed now, as far as known; infinite where nothing is."""
@@ -109,7 +108,7 @@ class RateLimit:
         wait = self._pace.delay(now)
         for kind, bucket in self._caps:
             wait = max(wait, bucket.delay(amounts[kind], now))
-        if self.mirrored:
+        if self._mirrored:
             for mirror, amount in zip(self._mirrors, amounts, strict=True):
                 if mirror.limit is not None:
                     wait = max(wait, mirror.delay(amount, now))
@@ -120,8 +119,8 @@ class RateLimit:
         first, second, third, fourth = self._mirrors
         requests, tokens, inputs, outputs = amounts
         self._ledger.record(now, (first.send(requests), second.send(tokens), third.send(inputs), fourth.send(outputs)))
+        self._pace.send(now)
         if not self._free:
-            self._pace.send()
             for kind, bucket in self._caps:
                 bucket.take(amounts[kind])
         return Sent(now, amounts)
@@ -140,12 +139,14 @@ class RateLimit:
         for kind, mirror in enumerate(self._mirrors):
             if facts[kind][0] is not None:
                 mirror.observe(facts[kind], before[kind], after[kind], sent.at, now)
-                if not self.mirrored and mirror.limit is not None:
-                    self.mirrored, self._free = True, False
+                if not self.stated and mirror.plausible:
+                    self.stated = True
+                if mirror.limit is not None:
+                    self._mirrored, self._free = True, False
+                    self.counts_tokens = self.counts_tokens or kind > 0
 
     def accept(self, sent: Sent, used: tuple[float, float] | None, now: float) -> None:
         """*sent* succeeded; *used* are its real input and output tokens, where known."""
-        self._pace.accept(now)
         if used is not None:
             inputs, outputs = used
             self.settle(sent, (1.0, inputs + outputs, inputs, outputs))

@@ -5,10 +5,13 @@ from __future__ import annotations
 __all__ = ["Rival"]
 
 _SLOT_S = 0.5
-_RISE_S = 1.5
-_FALL_S = 4.0
+_SUDDEN_S = 1.5
+_SUDDEN = 0.15
+_MEMORY_S = 4.0
 _FULL = 0.9
-_NOISE = 0.04
+_NOISE = 0.05
+_SUSPECTED = 0.25
+_SURPLUS = 4.0
 
 
 class Rival:
@@ -16,13 +19,16 @@ class Rival:
 
     Between two moments, what flowed in is either left or was taken; what was taken and not by us was taken by others.
     Replies are gathered in slots of half a second of their sending, so that calls which overtake each other on the way
-    average out. A bucket that was full in between tells only the most that others can have taken.
+    average out. A bucket that was full in between tells only the most that others can have taken. *surplus* counts
+    the slots in a row after which several times more was left than can have flowed in: then the limit refills faster.
     """
 
-    __slots__ = ("_count", "_last", "_level", "_refused", "_slot", "_total", "rate")
+    __slots__ = ("_count", "_last", "_level", "_mean", "_refused", "_slot", "_total", "rate", "surplus")
 
     def __init__(self) -> None:
         self.rate = 0.0
+        self.surplus = 0
+        self._mean = 0.0
         self._slot = -1.0
         self._count = 0
         self._level = 0.0
@@ -32,13 +38,18 @@ class Rival:
 
     def forget(self) -> None:
         """The limit has moved: what was left before says nothing of what is left now."""
-        self._count = 0
+        self._count = self.surplus = 0
         self._level = self._total = 0.0
         self._last = None
 
     def refuse(self, amount: float) -> None:
         """*amount* was sent, and not taken from the limit after all."""
         self._refused += amount
+
+    def suspect(self, refill: float) -> None:
+        """We were refused although there should have been something left: somebody else was quicker."""
+        self._mean = max(self._mean, _SUSPECTED * refill)
+        self.rate = max(self.rate, self._mean)
 
     def observe(self, sent_at: float, total: float, remaining: float, refill: float, capacity: float) -> None:
         """A call sent at *sent_at*, when *total* had gone out, found *remaining* of *capacity*."""
@@ -49,7 +60,7 @@ class Rival:
             self._slot = slot
             self._count = 0
             self._level = self._total = 0.0
-        if slot >= self._slot:
+        if slot == self._slot:
             self._count += 1
             self._level += remaining
             self._total += total - self._refused
@@ -60,13 +71,13 @@ class Rival:
         last, self._last = self._last, (at, level, total)
         if last is None:
             return
-        elapsed = at - last[0]
-        ours = total - last[2]
+        elapsed, ours = at - last[0], total - last[2]
         taken = refill - (ours + level - last[1]) / elapsed
+        self.surplus = self.surplus + 1 if taken < -_SURPLUS * refill else 0
         if max(level, last[1], last[1] + refill * elapsed - ours) > _FULL * capacity:
-            taken = min(taken, self.rate)
-        memory = _RISE_S if taken > self.rate else _FALL_S
-        self.rate += min(1.0, elapsed / memory) * (taken - self.rate)
-        self.rate = min(max(self.rate, 0.0), refill)
-        if self.rate < _NOISE * refill and taken < _NOISE * refill:
-            self.rate = 0.0
+            taken = min(taken, self._mean)
+        sudden = taken > self._mean + _SUDDEN * refill
+        self._mean += min(1.0, elapsed / (_SUDDEN_S if sudden else _MEMORY_S)) * (taken - self._mean)
+        # Below nothing, too, so that noise around nothing does not add up to a rival.
+        self._mean = min(max(self._mean, -_SUDDEN * refill), refill)
+        self.rate = self._mean if self._mean > _NOISE * refill else 0.0

@@ -9,7 +9,6 @@ _NEAR = 1.2
 _VOTES = 5
 _LEAST_USED = 5.0
 _LEAST_RESET_S = 0.02
-_QUICK_S = 5.0
 
 
 class Window:
@@ -20,37 +19,29 @@ class Window:
     times in a row.
     """
 
-    __slots__ = ("_quick_since", "_vote", "_votes", "seconds")
+    __slots__ = ("_vote", "_votes", "seconds")
 
     def __init__(self) -> None:
         self.seconds = 60.0
         self._vote = 0.0
         self._votes = 0
-        self._quick_since: float | None = None
 
-    def learn(self, limit: float, missing: float, reset: float, now: float) -> None:
+    def learn(self, limit: float, missing: float, reset: float) -> None:
         """*missing* of *limit* is used and will be back in *reset* seconds."""
         if missing < _LEAST_USED or reset < _LEAST_RESET_S:
             return
-        steady = self._snap(limit * reset / missing)
-        if steady is not None:
-            self._quick_since = None
-            self._count(steady)
-        elif reset > self.seconds * _NEAR:
-            self._quick_since = None
-            self._count(next((window for window in _WINDOWS if reset <= window * _NEAR), _WINDOWS[-1]))
-        elif reset > _WINDOWS[0] * _NEAR:
-            self._quick_since = None
-        elif self._quick_since is None:
-            self._quick_since = now
-        elif now - self._quick_since > _QUICK_S:
-            self.seconds = _WINDOWS[0]
-
-    def _snap(self, seconds: float) -> float | None:
-        return next((window for window in _WINDOWS if window / _NEAR < seconds < window * _NEAR), None)
-
-    def _count(self, window: float) -> None:
-        self._votes = self._votes + 1 if window == self._vote else 1
-        self._vote = window
+        steady = limit * reset / missing
+        vote = next((window for window in _WINDOWS if window / _NEAR < steady < window * _NEAR), None)
+        if vote is None and reset > self.seconds * _NEAR:
+            vote = next((window for window in _WINDOWS if reset <= window * _NEAR), _WINDOWS[-1])
+        if vote is None:
+            return
+        self._votes = self._votes + 1 if vote == self._vote else 1
+        self._vote = vote
         if self._votes >= _VOTES:
-            self.seconds = window
+            self.seconds = vote
+
+    def hasten(self) -> None:
+        """It refills many times faster than thought: a second's limit."""
+        self.seconds = _WINDOWS[0]
+        self._votes = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 import msgspec
 
@@ -10,7 +10,7 @@ from agentic_synth.cache.key import Key, key_of
 from agentic_synth.cache.store import ResponseStore, Status
 from agentic_synth.errors import NotCached
 from agentic_synth.stage import Handler
-from agentic_synth.types import Delta, DeltaStream, Finish, Request, Response, Usage
+from agentic_synth.types import Delta, DeltaStream, Finish, Json, Request, Response, Usage
 
 __all__ = ["Cache"]
 
@@ -21,8 +21,8 @@ _LOOKED_UP = frozenset({"exact", "replay", "only_if_cached"})
 class Cache:
     """The exact cache: equal draws of equal requests are answered from the store.
 
-    Only complete, valid answers are served; to a request that says ``replay`` also the rejected ones. A streamed answer's
-    last delta is held back until the whole answer is durable.
+    Only complete, valid answers are served; to a request that says ``replay`` also the rejected ones. A streamed
+    answer's last delta is held back until the whole answer is durable.
     """
 
     def __init__(self, store: ResponseStore, origin: Callable[[Request], str | None]) -> None:
@@ -36,9 +36,9 @@ class Cache:
             return await proceed(request)
         key = key_of(request, origin)
         if request.reuse in _LOOKED_UP:
-            stored = self._store.get(key.draw)
-            if stored is not None and (stored.status is Status.COMPLETE or request.reuse == "replay"):
-                return _served(stored.response, as_stream=request.stream)
+            response = self._look(request, key)
+            if response is not None:
+                return _served(response) if request.stream else response
             if request.reuse == "only_if_cached":
                 raise NotCached(
                     f"no valid stored answer of {request.model} for this request",
@@ -52,6 +52,18 @@ class Cache:
         await self._store.put(key, response, _STATUS.get(response.finish, Status.COMPLETE))
         return response
 
+    def recall(self, request: Request) -> Response | None:
+        """The stored answer that would be served to *request*, if there is one."""
+        if request.reuse not in _LOOKED_UP or (origin := self._origin(request)) is None:
+            return None
+        return self._look(request, key_of(request, origin))
+
+    def _look(self, request: Request, key: Key) -> Response | None:
+        stored = self._store.get(key.draw)
+        if stored is None or not (stored.status is Status.COMPLETE or request.reuse == "replay"):
+            return None
+        return stored.response
+
     def mark(self, request: Request, status: Status, reason: str) -> None:
         """Give the stored answer of *request* another status, so that it is never served as valid."""
         origin = self._origin(request)
@@ -59,10 +71,8 @@ class Cache:
             self._store.mark(key_of(request, origin).draw, status, reason)
 
 
-def _served(response: Response, *, as_stream: bool) -> Response:
-    if not as_stream:
-        return msgspec.structs.replace(response, stored=True)
-    return msgspec.structs.replace(response, stored=True, body=_Replayed(response))
+def _served(response: Response) -> Response:
+    return msgspec.structs.replace(response, body=_Replayed(response))
 
 
 class _Replayed:
@@ -73,7 +83,8 @@ class _Replayed:
 
     async def __aiter__(self) -> AsyncIterator[Delta]:
         answer = self._response
-        yield Delta(text=answer.text, reasoning=answer.reasoning, tool_calls=answer.tool_calls, model=answer.model)
+        calls = tuple([{**call, "index": index} for index, call in enumerate(answer.tool_calls)])
+        yield Delta(text=answer.text, reasoning=answer.reasoning, tool_calls=calls, model=answer.model)
         yield Delta(finish=answer.finish, usage=answer.usage, model=answer.model)
 
     async def aclose(self) -> None:
@@ -89,14 +100,23 @@ class _Stored:
         self._response = response
         self._store = store
         self._key = key
+        self._deltas = self._run()
 
-    async def __aiter__(self) -> AsyncIterator[Delta]:
+    def __aiter__(self) -> AsyncIterator[Delta]:
+        return self._deltas
+
+    async def aclose(self) -> None:
+        """Close the upstream's stream; an unfinished answer is not stored."""
+        await self._body.aclose()
+        await self._deltas.aclose()
+
+    async def _run(self) -> AsyncGenerator[Delta, None]:
         texts: list[str] = []
         reasonings: list[str] = []
-        tool_calls: list[dict[str, object]] = []
+        tool_calls: dict[Json, dict[str, Json]] = {}
         usage = Usage()
         model = self._response.model
-        finish: Finish = "other"
+        finish: Finish | None = None
         held: list[Delta] = []
         async for delta in self._body:
             texts.append(delta.text)
@@ -105,15 +125,17 @@ class _Stored:
             usage = delta.usage or usage
             model = delta.model or model
             finish = delta.finish or finish
-            if delta.finish is not None or held:
+            if finish is not None:
                 held.append(delta)
             else:
                 yield delta
+        if finish is None:
+            return  # it never said that it was whole
         whole = msgspec.structs.replace(
             self._response,
             text="".join(texts),
             reasoning="".join(reasonings),
-            tool_calls=tuple(tool_calls),
+            tool_calls=tuple(tool_calls.values()),
             finish=finish,
             usage=usage,
             model=model,
@@ -123,20 +145,14 @@ class _Stored:
         for delta in held:
             yield delta
 
-    async def aclose(self) -> None:
-        """Close the upstream's stream; an unfinished answer is not stored."""
-        await self._body.aclose()
 
-
-def _join(tool_calls: list[dict[str, object]], delta: Delta) -> None:
+def _join(tool_calls: dict[Json, dict[str, Json]], delta: Delta) -> None:
     """Add the tool call fragments of *delta* to the calls they belong to (OpenAI's ``index``)."""
     for fragment in delta.tool_calls:
         index = fragment.get("index", len(tool_calls))
-        while len(tool_calls) <= index:
-            tool_calls.append({"id": "", "type": "function", "function": {"name": "", "arguments": ""}})
-        call = tool_calls[index]
-        function = call["function"]
-        assert isinstance(function, dict)
+        call = tool_calls.get(index)
+        if call is None:
+            call = tool_calls[index] = {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
         call["id"] = fragment.get("id") or call["id"]
         for part in ("name", "arguments"):
-            function[part] += (fragment.get("function") or {}).get(part) or ""
+            call["function"][part] += (fragment.get("function") or {}).get(part) or ""

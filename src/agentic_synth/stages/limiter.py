@@ -107,7 +107,7 @@ class Limiter:
         if reply.response.body is not None:
             return self._watch(sent, reply, reply.response.body)
         now = self._clock.now()
-        if reply.headers:
+        if reply.headers and admission.listens(now):
             admission.observe(sent, parse_rate_headers(reply.headers, now_wall=self._wall()), now)
         response = reply.response
         if response.ttft is not None:
@@ -229,7 +229,7 @@ class Limiter:
     def _watch(self, sent: Sent, reply: Reply, body: DeltaStream) -> Reply:
         """Hold the permit until the body is over."""
         began = self._clock.now()
-        if reply.headers:
+        if reply.headers and self._admission.listens(began):
             self._admission.observe(sent, parse_rate_headers(reply.headers, now_wall=self._wall()), began)
         ttft = reply.response.ttft
         latency = began - sent.at if ttft is None else ttft
