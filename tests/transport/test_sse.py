@@ -78,9 +78,9 @@ def test_any_split_gives_what_the_whole_gives(parts: list[bytes], sizes: list[in
 @pytest.mark.parametrize("size", [1, 7, 4096])
 def test_an_event_without_end_is_refused(data: bytes, size: int) -> None:
     parser = SseParser(max_event_bytes=100)
+    pieces = [data[start : start + size] for start in range(0, len(data), size)]
     with pytest.raises(BadReply, match="100 bytes"):
-        for start in range(0, len(data), size):
-            parser.feed(data[start : start + size])
+        list(map(parser.feed, pieces))
 
 
 def test_many_events_of_the_largest_size_pass() -> None:

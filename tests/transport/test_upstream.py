@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -109,10 +109,10 @@ async def test_a_stream_returns_with_its_first_delta_before_the_second_is_sent()
 
 async def test_a_finished_stream_leaves_its_connection_for_the_next() -> None:
     async with facing(answering) as (upstream, loopback):
-        for _ in range(50):
+        for _ in range(300):
             assert (await deltas_of(upstream))[-1].finish == "stop"
         assert upstream.statistics().in_flight == 0
-    assert loopback.connections == 1
+    assert loopback.connections <= 3
 
 
 async def test_streamed_inside_a_plain_call() -> None:
@@ -213,12 +213,16 @@ async def test_a_stream_gone_silent_is_a_timeout_between_tokens() -> None:
 
 
 async def test_a_slow_consumer_is_no_timeout() -> None:
-    async with facing(answering, timeouts=QUICK) as (upstream, _):
+    timeouts = Timeouts(inter_token=0.05)
+    loop = asyncio.get_running_loop()
+    async with facing(answering, timeouts=timeouts) as (upstream, _):
         body = await body_of(upstream, call_of(stream=True))
         got = []
         async for delta in body:
             got.append(delta)
-            await asyncio.wait([asyncio.ensure_future(asyncio.Event().wait())], timeout=0.25)
+            busy_until = loop.time() + 2 * timeouts.inter_token
+            while loop.time() < busy_until:
+                await upstream(call_of())
     assert got[-1].finish == "stop"
 
 
@@ -227,6 +231,9 @@ async def test_a_slow_consumer_stops_the_upstream() -> None:
 
     async def script(exchange: Exchange) -> None:
         nonlocal sent
+        if "stream" not in exchange.asked:
+            await exchange.answer(ANSWER)
+            return
         exchange.connection.transport.set_write_buffer_limits(0)
         chunk = {"choices": [{"delta": {"content": "x" * 16_384}}]}
         await exchange.begin_stream()
@@ -241,7 +248,8 @@ async def test_a_slow_consumer_stops_the_upstream() -> None:
         before = -1
         while before != sent:
             before = sent
-            await asyncio.wait([asyncio.ensure_future(asyncio.Event().wait())], timeout=0.2)
+            for _ in range(200):
+                await upstream(call_of())
         assert sent < 2_048  # the kernel's buffers; 4,096 chunks are 64 MiB
         assert sum([len(delta.text) async for delta in body]) == 4_096 * 16_384
 

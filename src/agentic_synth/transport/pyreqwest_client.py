@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import functools
+import threading
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -31,7 +34,6 @@ __all__ = ["PyreqwestClient"]
 
 # A larger buffer is filled before the reply is handed over at all: the first token would wait for the 64th KiB.
 _READ_BUFFER_BYTES = 0
-# Enough for the native thread to leave its last call into Python; a process that ends in the midst of it aborts.
 _LAST_CALL_S = 0.02
 _STREAM_WINDOW_BYTES = 128 * 1024
 _CONNECTION_WINDOW_BYTES = 2**31 - 1
@@ -100,6 +102,7 @@ class PyreqwestClient:
         elif config.http == "2":
             peer = Peer("2", 100)
         self._peer = peer
+        _await_native_thread_at_exit()
         multiplexed = peer.protocol == "2"
         return ShardedPool(
             lambda: self._build(peer.protocol),
@@ -127,7 +130,7 @@ class PyreqwestClient:
                 builder.http2_prior_knowledge()
                 .http2_initial_stream_window_size(_STREAM_WINDOW_BYTES)
                 .http2_initial_connection_window_size(_CONNECTION_WINDOW_BYTES)
-                .http2_keep_alive_interval(timedelta(seconds=20))
+                .http2_keep_alive_interval(timedelta(seconds=60))
                 .http2_keep_alive_timeout(timedelta(seconds=20))
             )
         else:
@@ -147,7 +150,6 @@ class PyreqwestClient:
         pool, self._pool = self._pool, None
         if pool is not None:
             await pool.aclose()
-            await asyncio.sleep(_LAST_CALL_S)
 
 
 class PyreqwestBody:
@@ -182,6 +184,12 @@ class PyreqwestBody:
             await self._request.__aexit__(None, None, None)
         finally:
             self._lease.release()
+
+
+@functools.cache
+def _await_native_thread_at_exit() -> None:
+    """Let the native thread leave its last call into Python before the interpreter goes, or the process aborts."""
+    atexit.register(threading.Event().wait, _LAST_CALL_S)
 
 
 def _builder(
@@ -237,6 +245,5 @@ _BODY_BROKE = "error reading a body from connection"
 
 def _causes(error: PyreqwestError) -> list[str]:
     """The chain of reasons, outermost first; never empty."""
-    details = error.details if isinstance(error, DetailedPyreqwestError) else None
-    causes = (details or {}).get("causes") or []
-    return [cause["message"] for cause in causes] or [error.message]
+    causes = error.details["causes"] if isinstance(error, DetailedPyreqwestError) else None
+    return [cause["message"] for cause in causes or ()] or [error.message]

@@ -132,7 +132,7 @@ class HttpUpstream:
         call = msgspec.structs.replace(call, request=request)
         return self._wire.encode(self._config, call, stream=stream, schema_part=None)
 
-    def _encode_schema(self, schema: dict[str, Json]) -> dict[str, Json]:
+    def _encode_schema(self, schema: dict[str, Json]) -> dict[str, msgspec.Raw]:
         part = self._wire.schema_part(self._config, schema)
         return {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in part.items()}
 

@@ -105,7 +105,7 @@ def schema_part(config: UpstreamConfig, schema: dict[str, Json]) -> Json:
     return {"output_config": {"format": {"type": "json_schema", "schema": fitted}}}
 
 
-def encode(config: UpstreamConfig, call: Call, *, stream: bool, schema_part: Mapping[str, Json] | None) -> bytes:
+def encode(config: UpstreamConfig, call: Call, *, stream: bool, schema_part: Mapping[str, msgspec.Raw] | None) -> bytes:
     """Parameters in OpenAI's spelling are translated; ``seed``, which Anthropic has not, is left out."""
     request = call.request
     system, messages = _turns(request.messages)
@@ -119,9 +119,9 @@ def encode(config: UpstreamConfig, call: Call, *, stream: bool, schema_part: Map
     _translate(request.parameters, body)
     for name, value in (schema_part or {}).items():
         if name == "system":
-            system.append(msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else value)
+            system.append(msgspec.json.decode(value, type=str))
         elif isinstance(body.get(name), dict):
-            body[name] = {**msgspec.json.decode(value), **body[name]}
+            body[name] = {**msgspec.json.decode(value, type=dict[str, msgspec.Raw]), **body[name]}
         else:
             body[name] = value
     if system:
@@ -155,28 +155,22 @@ def _turns(messages: tuple[Message, ...]) -> tuple[list[str], list[dict[str, Jso
             system.append(text_of(message.content))
             continue
         role = "assistant" if message.role == "assistant" else "user"
-        blocks = _blocks(message)
-        if turns and turns[-1]["role"] == role:
-            turns[-1]["content"] = _as_blocks(turns[-1]["content"]) + _as_blocks(blocks)
-        else:
-            turns.append({"role": role, "content": blocks})
+        if not turns or turns[-1]["role"] != role:
+            turns.append({"role": role, "content": []})
+        turns[-1]["content"] += _blocks(message)
     return system, turns
 
 
-def _as_blocks(content: Json) -> list[Json]:
-    return [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
-
-
-def _blocks(message: Message) -> Json:
+def _blocks(message: Message) -> list[Json]:
     if message.role == "tool":
         result = {"type": "tool_result", "tool_use_id": message.tool_call_id, "content": text_of(message.content)}
         return [result]
     content = message.content
-    blocks = [_part(part) for part in content] if isinstance(content, list) else content or ""
-    if not message.tool_calls:
-        return blocks
-    used = [_as_blocks(blocks)] if blocks else []
-    return [*(used[0] if used else []), *(_tool_use(call) for call in message.tool_calls)]
+    if isinstance(content, list):
+        blocks: list[Json] = [_part(part) for part in content]
+    else:
+        blocks = [{"type": "text", "text": content}] if content else []
+    return blocks + [_tool_use(call) for call in message.tool_calls or ()]
 
 
 def _tool_use(call: dict[str, Json]) -> dict[str, Json]:

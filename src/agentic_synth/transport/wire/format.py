@@ -58,11 +58,11 @@ class WireFormat(Protocol):
     def url(self, config: UpstreamConfig, model: str, *, stream: bool) -> str: ...
 
     def schema_part(self, config: UpstreamConfig, schema: dict[str, Json]) -> Json:
-        """The fields that ask for *schema*, to be merged into the request."""
+        """The fields that ask for *schema*; they go into the request already encoded, which is done once a schema."""
         ...
 
     def encode(
-        self, config: UpstreamConfig, call: Call, *, stream: bool, schema_part: Mapping[str, Json] | None
+        self, config: UpstreamConfig, call: Call, *, stream: bool, schema_part: Mapping[str, msgspec.Raw] | None
     ) -> bytes: ...
 
     def decode(self, body: bytes) -> Response:

@@ -113,7 +113,7 @@ def schema_part(config: UpstreamConfig, schema: dict[str, Json]) -> Json:
     return {"generationConfig": {"responseMimeType": "application/json", "responseJsonSchema": schema}}
 
 
-def encode(config: UpstreamConfig, call: Call, *, stream: bool, schema_part: Mapping[str, Json] | None) -> bytes:
+def encode(config: UpstreamConfig, call: Call, *, stream: bool, schema_part: Mapping[str, msgspec.Raw] | None) -> bytes:
     """Parameters in OpenAI's spelling move into ``generationConfig``; unknown ones stay at the top as they are."""
     request = call.request
     system, contents = _contents(request.messages)
@@ -126,8 +126,7 @@ def encode(config: UpstreamConfig, call: Call, *, stream: bool, schema_part: Map
         body["toolConfig"] = _tool_config(request.tool_choice)
     generation = _generation(request.parameters, body)
     if schema_part is not None:
-        part = schema_part["generationConfig"]
-        fields = msgspec.json.decode(part, type=dict[str, msgspec.Raw]) if isinstance(part, msgspec.Raw) else part
+        fields = msgspec.json.decode(schema_part["generationConfig"], type=dict[str, msgspec.Raw])
         generation = {**fields, **generation}
     if generation:
         body["generationConfig"] = generation
@@ -228,12 +227,10 @@ def decode(body: bytes) -> Response:
     finish = _finish(answer)
     if finish is None:
         raise msgspec.ValidationError("the reply has no candidate that finished")
-    content = answer.candidates[0].content if answer.candidates else None
-    parts = content.parts if content is not None else []
-    calls = tuple(_call(part.function_call, index) for index, part in enumerate(_calling(parts)) if part.function_call)
+    text, reasoning, calls = _pieces(answer, 0)
     return Response(
-        text="".join([part.text for part in parts if not part.thought]),
-        reasoning="".join([part.text for part in parts if part.thought]),
+        text=text,
+        reasoning=reasoning,
         tool_calls=calls,
         finish="tool_calls" if calls and finish == "stop" else finish,
         usage=_usage(answer.usage_metadata),
@@ -241,14 +238,22 @@ def decode(body: bytes) -> Response:
     )
 
 
-def _calling(parts: list[_Part]) -> list[_Part]:
-    return [part for part in parts if part.function_call is not None]
+def _pieces(answer: _Answer, calls_before: int) -> tuple[str, str, tuple[dict[str, Json], ...]]:
+    """Text, thoughts and calls of the first candidate."""
+    content = answer.candidates[0].content if answer.candidates else None
+    parts = content.parts if content is not None else []
+    functions = [part.function_call for part in parts if part.function_call is not None]
+    return (
+        "".join([part.text for part in parts if not part.thought]),
+        "".join([part.text for part in parts if part.thought]),
+        tuple(_call(call, number) for number, call in enumerate(functions, calls_before)),
+    )
 
 
-def _call(call: _FunctionCall, index: int) -> dict[str, Json]:
+def _call(call: _FunctionCall, number: int) -> dict[str, Json]:
     arguments = msgspec.json.encode(call.args if call.args is not None else {}).decode()
     function = {"name": call.name, "arguments": arguments}
-    return {"index": index, "id": call.id or f"call_{index}", "type": "function", "function": function}
+    return {"id": call.id or f"call_{number}", "type": "function", "function": function}
 
 
 def _finish(answer: _Answer) -> Finish | None:
@@ -286,17 +291,10 @@ class Decoder:
         self._model = answer.model_version or self._model
         self._usage = answer.usage_metadata or self._usage
         self._finish = _finish(answer) or self._finish
-        content = answer.candidates[0].content if answer.candidates else None
-        if content is None:
-            return None
-        text = "".join([part.text for part in content.parts if not part.thought])
-        reasoning = "".join([part.text for part in content.parts if part.thought])
-        calls = []
-        for part in content.parts:
-            if part.function_call is not None:
-                calls.append(_call(part.function_call, self._calls))
-                self._calls += 1
-        return Delta(text, reasoning, tuple(calls)) if text or reasoning or calls else None
+        text, reasoning, calls = _pieces(answer, self._calls)
+        numbered = tuple({"index": number, **call} for number, call in enumerate(calls, self._calls))
+        self._calls += len(calls)
+        return Delta(text, reasoning, numbered) if text or reasoning or calls else None
 
     def end(self) -> Delta | None:
         if self._finish is None:

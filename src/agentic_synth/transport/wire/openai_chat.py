@@ -26,6 +26,9 @@ _FINISH: dict[str, Finish] = {
     "function_call": "tool_calls",
 }
 
+# Hosts that count the tokens of a stream anyway, and refuse fields they do not know.
+_COUNTS_UNASKED = {"api.mistral.ai"}
+
 
 class _Details(msgspec.Struct, gc=False):
     cached_tokens: int | None = None
@@ -117,7 +120,7 @@ def schema_part(config: UpstreamConfig, schema: dict[str, Json]) -> Json:
     return {"response_format": {"type": "json_schema", "json_schema": body}}
 
 
-def encode(config: UpstreamConfig, call: Call, *, stream: bool, schema_part: Mapping[str, Json] | None) -> bytes:
+def encode(config: UpstreamConfig, call: Call, *, stream: bool, schema_part: Mapping[str, msgspec.Raw] | None) -> bytes:
     request = call.request
     body: dict[str, Json] = {"model": call.model, "messages": request.messages}
     if schema_part is not None:
@@ -128,7 +131,8 @@ def encode(config: UpstreamConfig, call: Call, *, stream: bool, schema_part: Map
         body["tool_choice"] = request.tool_choice
     if stream:
         body["stream"] = True
-        body["stream_options"] = {"include_usage": True}
+        if urlsplit(config.base_url).hostname not in _COUNTS_UNASKED:
+            body["stream_options"] = {"include_usage": True}
     if request.parameters:
         body.update(request.parameters)
         if "max_tokens" in body and is_openai(config):
