@@ -199,7 +199,7 @@ def _wilder(parts: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 def _few(schema: Schema) -> Schema:
     """At most four keywords of *schema*: with more of them next to nothing fits."""
-    return dict(sorted(schema.items(), key=lambda pair: repr(pair))[:4])
+    return dict(sorted(schema.items(), key=repr)[:4])
 
 
 wild = st.builds(

@@ -50,6 +50,8 @@ def tool_calls(request: Request, seed: int = 0) -> tuple[dict[str, Json], ...]:
     if tool is None:
         return ()
     function = tool.get("function", tool)
+    if not isinstance(function.get("name"), str):
+        raise InvalidRequest("a tool has no name", upstream="offline", status=400, mend="Give each function a name.")
     schema = function.get("parameters") or function.get("input_schema") or _ANY_OBJECT
     topic = _topic(request.messages)
     encoded = _encode(schema)
@@ -75,7 +77,7 @@ def _scene(request: Request, seed: int, topic: Topic, schema: bytes) -> Scene:
     draw = request.draw
     asked = (seed, draw.lineage, draw.sample, draw.attempt, request.parameters.get("seed"), request.messages, schema)
     digest = blake2b(_encode_key(asked), digest_size=16).digest()
-    return Scene(int.from_bytes(digest, "big"), topic.phrases, topic.genre)
+    return Scene(int.from_bytes(digest, "big"), topic)
 
 
 def _asked_schema(request: Request) -> Json:

@@ -13,6 +13,7 @@ from agentic_synth.types import Json
 __all__ = ["plan_array"]
 
 _USUAL, _MORE = 2, 3
+_ENDING = 0.7
 _TRIES = 200
 _LONGEST = 10_000
 
@@ -22,8 +23,8 @@ def plan_array(node: dict[str, Json], field: Field, planner: Planner) -> Node:
     low, high = node.get("minItems", 0), node.get("maxItems")
     if high is not None and low > high:
         raise Unsatisfiable(f"minItems {low} is above maxItems {high}")
-    if low > _LONGEST:
-        raise Unsatisfiable(f"minItems {low} is more than the {_LONGEST} items that are made at most")
+    if max([low, *[entry[1] for entry in node.get("contains", ())]]) > _LONGEST:
+        raise Unsatisfiable(f"it asks for more than the {_LONGEST} items that are made at most")
     item_field = Field(_one_of(field.name), field.parent)
     contained = [entry for entry in node.get("contains", ()) if entry[1] > 0]
     prefix, high = _plan_prefix(node, item_field, planner, low, high)
@@ -86,20 +87,27 @@ def _sized(prefix: list[Node], rest: Node | None, low: int, high: int | None, *,
     wanted = min(wanted, most)
 
     def make(scene: Scene) -> Json:
-        count = low if is_lean(scene) else wanted + scene.below(most - wanted + 1)
+        count = _count(scene, low, wanted, most)
         items = [child.make(scene) for child in prefix[:count]]
         if rest is not None:
             _extend(scene, items, rest, low, count)
         return items
 
     def make_distinct(scene: Scene) -> Json:
-        return _distinct(scene, prefix, rest, low, low if is_lean(scene) else wanted + scene.below(most - wanted + 1))
+        return _distinct(scene, prefix, rest, low, _count(scene, low, wanted, most))
 
     if not has_twins:
         if rest is not None and rest.values is not None and not prefix:
             return _sampled(rest.values, low, wanted, most)
         return recast(make_distinct)
     return make if rest is None or rest.is_leaf else recast(make)
+
+
+def _count(scene: Scene, low: int, wanted: int, most: int) -> int:
+    """How many items; within a recursion often the least, so that its branches end at different depths."""
+    if is_lean(scene) or (scene.depth and scene.random() < _ENDING):
+        return low
+    return wanted + scene.below(most - wanted + 1)
 
 
 def _sampled(values: Sequence[Json], low: int, wanted: int, most: int) -> Maker:

@@ -222,27 +222,32 @@ _CARRIERS = frozenset({"name", "value", "text", "string", "field", "label", "str
 
 def meaning_of(name: str, parent: str = "") -> Meaning | None:
     """How to make the text of a field called *name* in an object called *parent*; None if the name says nothing."""
-    tokens = words_of(name)
-    if parent and tokens in (("name",), ("title",), ("id",), ("code",)):
-        tokens = (*[singular(token) for token in words_of(parent)], *tokens)
-        if tokens[-1] == "name" and "_".join(tokens[-2:]) not in _MEANINGS and tokens[-2] not in _MEANINGS:
+    words = words_of(name)
+    if parent and words in (("name",), ("title",), ("id",), ("code",)):
+        words = (*[singular(token) for token in words_of(parent)], *words)
+        if words[-1] == "name" and "_".join(words[-2:]) not in _MEANINGS and words[-2] not in _MEANINGS:
             return Meaning(_full_name, "")
-    return _longest_suffix(tokens)
+    return _longest_suffix(words)
 
 
-def _longest_suffix(tokens: tuple[str, ...]) -> Meaning | None:
-    for length in (3, 2, 1):
-        if length > len(tokens):
-            continue
-        suffix, role = tokens[-length:], "_".join(tokens[:-length])
+def _longest_suffix(words: tuple[str, ...]) -> Meaning | None:
+    for length in range(min(3, len(words)), 0, -1):
+        suffix, role = words[-length:], "_".join(words[:-length])
         sampler = _MEANINGS.get("_".join(suffix)) or _MEANINGS.get("_".join((*suffix[:-1], singular(suffix[-1]))))
         if sampler is _full_name and suffix == ("name",) and role:
-            return _longest_suffix(tokens[:-1]) or Meaning(_titled, role)
+            return _longest_suffix(words[:-1]) or Meaning(_titled, role)
         if sampler:
-            return Meaning(sampler, "_".join(tokens) if sampler in _DATED else role)
-    if len(tokens) > 1 and tokens[-1] in _CARRIERS:
-        return _longest_suffix(tokens[:-1])
+            return Meaning(sampler, _role(sampler, words, role))
+    if len(words) > 1 and words[-1] in _CARRIERS:
+        return _longest_suffix(words[:-1])
     return None
+
+
+def _role(sampler: Sampler, words: tuple[str, ...], before: str) -> str:
+    """What tells this field from others of its meaning: all of a date's or a person's name, else what stands before."""
+    if sampler in _DATED or (sampler is _full_name and words[-1] != "name"):
+        return "_".join(words)
+    return "" if sampler in PERSONAL and before in _ANYBODY else before
 
 
 def _titled(scene: Scene, _role: str) -> str:
@@ -255,7 +260,5 @@ def is_crowd(names: Iterable[str]) -> bool:
     for name in names:
         meaning = meaning_of(name)
         if meaning and meaning.sampler in _NAMING:
-            is_person = not meaning.role and not name.lower().endswith("name")
-            role = name if is_person else "" if meaning.role in _ANYBODY else meaning.role
-            seen.setdefault(meaning.sampler, set()).add(role)
+            seen.setdefault(meaning.sampler, set()).add(meaning.role)
     return any(len(roles) > 1 for roles in seen.values())

@@ -78,7 +78,7 @@ def uuid(scene: Scene, _role: str) -> str:
 def slug(scene: Scene, _role: str = "") -> str:
     """Words joined by hyphens."""
     words = [pick(scene, lexicon.ADJECTIVES), pick(scene, lexicon.NOUNS), str(scene.below(1000))]
-    topic = pick(scene, scene.topics).replace(" ", "-")
+    topic = pick(scene, scene.topics).lower().replace(" ", "-")
     return "-".join([topic, *words[1:]] if topic.isascii() and topic.replace("-", "").isalnum() else words)
 
 

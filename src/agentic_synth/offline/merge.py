@@ -140,7 +140,7 @@ def _normal(schema: dict[str, Json]) -> dict[str, Json]:
     if isinstance(node.get("type"), str):
         node["type"] = [node["type"]]
     if "const" in schema:
-        node["enum"] = [schema["const"]]
+        node["enum"] = _same_values([schema["const"]], schema.get("enum", [schema["const"]]))
     for limit, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
         if isinstance(node.get(exclusive), bool) and node.pop(exclusive) and limit in node:
             node[exclusive] = node.pop(limit)
@@ -222,6 +222,7 @@ _MERGED: dict[str, Merge] = {
     "uniqueItems": lambda ours, theirs: ours or theirs,
     "examples": lambda ours, theirs: [*ours, *theirs] if isinstance(ours, list) and isinstance(theirs, list) else ours,
     "propertyNames": both,
+    "unevaluatedProperties": both,
     "dependentRequired": lambda ours, theirs: {
         name: [*ours.get(name, ()), *theirs.get(name, ())] for name in {**ours, **theirs}
     },

@@ -18,6 +18,7 @@ __all__ = ["plan_object"]
 _PRESENT = 0.85
 _LONGEST_KEY = 24
 _MAX_EXTRA = 4
+_MOST_PROPERTIES = 1_000
 _THING_MARKS = frozenset({"price", "sku", "category", "brand", "stock"})
 
 
@@ -33,31 +34,60 @@ class _Keys(NamedTuple):
 
 def plan_object(node: dict[str, Json], field: Field, planner: Planner) -> Node:
     """The node of an ``object`` schema; optional properties are mostly there."""
-    required = node.get("required", [])
     declared = node.get("properties", {})
-    parent = field.name or ("product" if _THING_MARKS & declared.keys() else "")
-    is_crowded = is_crowd(declared)
-    children: dict[str, Node] = {}
-    for name in dict.fromkeys([*declared, *required]):
-        try:
-            children[name] = planner.plan(_schema_of(node, name), Field(name, parent, is_crowded))
-        except Unsatisfiable as why:
-            if name in required:
-                raise Unsatisfiable(f"the required property {name!r} cannot be made: {why}") from why
+    groups = {name: _group(name, node) for name in (*declared, *node.get("required", ()))}
+    must = frozenset[str]().union(*[groups[name] for name in node.get("required", ())])
+    children = _plan_children(node, field, planner, groups, must)
     keys = _plan_keys(node, field, planner, children)
-    low, high = node.get("minProperties", 0), node.get("maxProperties", float("inf"))
-    if len(required) > high or low > high:
-        raise Unsatisfiable(f"maxProperties {high} is below what is required ({max(low, len(required))})")
-    must = {name: children[name] for name in required}
-    make = _fixed(children) if _is_plain(node, children) else _chosen(node, children, must, keys)
+    if keys.low > _MOST_PROPERTIES:
+        raise Unsatisfiable(f"it asks for more than the {_MOST_PROPERTIES} properties that are made at most")
+    if max(len(must), keys.low) > keys.high:
+        raise Unsatisfiable(f"maxProperties {keys.high} is below what is required ({max(len(must), keys.low)})")
+    if children and len(must) == len(children) >= keys.low:
+        make = _fixed(children)
+    else:
+        optional = {name: groups[name] for name in children if name in groups and name not in must}
+        make = _chosen(
+            children, must, {name: group for name, group in optional.items() if group <= children.keys()}, keys
+        )
     if any("name" in child.rsplit("_", 1)[-1] for child in children) and field.name:
         make = recast(make)
 
     def measure() -> float:
-        few = sorted(child.height for name, child in children.items() if name not in must)[: max(0, low - len(must))]
-        return 1 + max((*few, *[child.height for child in must.values()]), default=0)
+        few = sorted(child.height for name, child in children.items() if name not in must)
+        return 1 + max([*few[: max(0, keys.low - len(must))], *[children[name].height for name in must]], default=0)
 
     return Node(make, measure=measure, is_leaf=False)
+
+
+def _group(name: str, node: dict[str, Json]) -> frozenset[str]:
+    """The property called *name* and all those that must be there with it."""
+    needs = node.get("dependentRequired", {})
+    group: set[str] = set()
+    waiting = [name]
+    while waiting:
+        needed = waiting.pop()
+        if needed not in group:
+            group.add(needed)
+            waiting.extend(needs.get(needed, ()))
+    return frozenset(group)
+
+
+def _plan_children(
+    node: dict[str, Json], field: Field, planner: Planner, groups: dict[str, frozenset[str]], must: frozenset[str]
+) -> dict[str, Node]:
+    """The nodes of all properties that have a name, in the schema's order; without optional ones that cannot be."""
+    declared = node.get("properties", {})
+    parent = field.name or ("product" if _THING_MARKS & declared.keys() else "")
+    is_crowded = is_crowd(declared)
+    children: dict[str, Node] = {}
+    for name in dict.fromkeys([*groups, *sorted(frozenset[str]().union(*groups.values()))]):
+        try:
+            children[name] = planner.plan(_schema_of(node, name), Field(name, parent, is_crowded))
+        except Unsatisfiable as why:
+            if name in must:
+                raise Unsatisfiable(f"the required property {name!r} cannot be made: {why}") from why
+    return children
 
 
 def _schema_of(node: dict[str, Json], name: str) -> Json:
@@ -76,10 +106,6 @@ def _search(pattern: str, name: str) -> re.Match[str] | None:
     return compile_pattern(pattern).matcher.search(name)
 
 
-def _is_plain(node: dict[str, Json], children: dict[str, Node]) -> bool:
-    return bool(children) and len(node.get("required", ())) == len(children) >= node.get("minProperties", 0)
-
-
 def _fixed(children: dict[str, Node]) -> Maker:
     """Every property, always: the common case and the fast one."""
     pairs = list(children.items())
@@ -89,22 +115,23 @@ def _fixed(children: dict[str, Node]) -> Maker:
     return lambda scene: {name: child.make(scene) for name, child in pairs}
 
 
-def _chosen(node: dict[str, Json], children: dict[str, Node], must: dict[str, Node], keys: _Keys) -> Maker:
-    needs = {name: [*names] for name, names in node.get("dependentRequired", {}).items()}
-    order = list(children)
+def _chosen(children: dict[str, Node], must: frozenset[str], optional: dict[str, frozenset[str]], keys: _Keys) -> Maker:
+    """What must be there, and most of what may; *optional* tells what each property brings along."""
 
     def make(scene: Scene) -> Json:
-        names = _present(scene, children, must, keys)
-        for name in list(names):
-            _require(name, needs, names)
-        if len(names) > keys.high or not names <= children.keys():
-            names = set(must)
-            for name in must:
-                _require(name, needs, names)
+        names = _present(scene, children, must, optional, keys)
         values: dict[str, Json] = {}
-        for name in order:
+        failed: set[str] = set()
+        for name, child in children.items():
             if name in names:
-                _fill(scene, values, name, children[name], is_required=name in must)
+                try:
+                    values[name] = child.make(scene)
+                except Unsatisfiable:
+                    if name in must:
+                        raise
+                    failed.add(name)
+        if failed:
+            values = {name: value for name, value in values.items() if failed.isdisjoint(optional.get(name, ()))}
         _extend(scene, values, keys, is_open=not children)
         if len(values) < keys.low:
             raise Unsatisfiable(f"no more than {len(values)} properties can be made, minProperties is {keys.low}")
@@ -113,35 +140,23 @@ def _chosen(node: dict[str, Json], children: dict[str, Node], must: dict[str, No
     return make
 
 
-def _fill(scene: Scene, values: dict[str, Json], name: str, child: Node, *, is_required: bool) -> None:
-    try:
-        values[name] = child.make(scene)
-    except Unsatisfiable:
-        if is_required:
-            raise
-
-
-def _present(scene: Scene, children: dict[str, Node], must: dict[str, Node], keys: _Keys) -> set[str]:
+def _present(
+    scene: Scene, children: dict[str, Node], must: frozenset[str], optional: dict[str, frozenset[str]], keys: _Keys
+) -> set[str]:
     names = set(must)
-    spare = [name for name in children if name not in must]
     lean = is_lean(scene)
-    missing = []
-    for name in spare:
-        if scene.random() < _PRESENT and len(names) < keys.high and (not lean or children[name].is_leaf):
-            names.add(name)
+    left: list[str] = []
+    for name, group in optional.items():
+        is_wanted = scene.random() < _PRESENT and (not lean or children[name].is_leaf)
+        if is_wanted and len(names | group) <= keys.high:
+            names |= group
         else:
-            missing.append(name)
-    missing.sort(key=lambda name: children[name].height)
-    while len(names) < keys.low and missing:
-        names.add(missing.pop(0))
+            left.append(name)
+    left.sort(key=lambda name: (len(optional[name]), children[name].height))
+    for name in left:
+        if len(names) < keys.low and len(names | optional[name]) <= keys.high:
+            names |= optional[name]
     return names
-
-
-def _require(name: str, needs: dict[str, list[str]], names: set[str]) -> None:
-    for needed in needs.get(name, ()):
-        if needed not in names:
-            names.add(needed)
-            _require(needed, needs, names)
 
 
 def _extend(scene: Scene, values: dict[str, Json], keys: _Keys, *, is_open: bool) -> None:
@@ -163,16 +178,16 @@ def _plan_keys(node: dict[str, Json], field: Field, planner: Planner, children: 
     low, high = node.get("minProperties", 0), node.get("maxProperties", float("inf"))
     patterns = {pattern: compile_pattern(pattern) for pattern in node.get("patternProperties", {})}
     named = planner.check(node["propertyNames"]) if "propertyNames" in node else None
-    declared = node.get("properties", {}).keys()
-    additional = node.get("additionalProperties", True)
+    taken = frozenset({*node.get("properties", {}), *node.get("dependentRequired", {}), *children})
+    additional = node.get("additionalProperties", node.get("unevaluatedProperties", True))
     for pattern, schema in node.get("patternProperties", {}).items():
         if schema is not False and (additional is False or not children):
             value = _value(planner, schema, field)
             if value is not None:
                 others = [other for text, other in patterns.items() if text != pattern]
-                return _Keys(low, high, _key_of(patterns[pattern]), _key_test(declared, others, named), value)
+                return _Keys(low, high, _key_of(patterns[pattern]), _key_test(taken, others, named), value)
     value = _value(planner, additional, field) if low > len(children) or not children else None
-    return _Keys(low, high, _key_maker(node, planner), _key_test(declared, list(patterns.values()), named), value)
+    return _Keys(low, high, _key_maker(node, planner), _key_test(taken, list(patterns.values()), named), value)
 
 
 def _value(planner: Planner, schema: Json, field: Field) -> Node | None:
@@ -193,16 +208,20 @@ def _key_maker(node: dict[str, Json], planner: Planner) -> Callable[[Scene], str
 
     def make(scene: Scene) -> str:
         words = pick(scene, scene.topics if scene.random() < 0.5 else lexicon.NOUNS)
-        return words.replace(" ", "_")[:_LONGEST_KEY] if scene.random() < 0.9 else f"{words[:8]}_{scene.below(1000)}"
+        return (
+            words.lower().replace(" ", "_")[:_LONGEST_KEY]
+            if scene.random() < 0.9
+            else f"{words[:8]}_{scene.below(1000)}"
+        )
 
     return make
 
 
-def _key_test(declared: object, patterns: list[Pattern], named: Callable[[Json], bool] | None) -> Callable[[str], bool]:
-    names = frozenset(declared) if isinstance(declared, (set, frozenset)) else frozenset(list(declared))  # type: ignore[call-overload]
-
+def _key_test(
+    taken: frozenset[str], patterns: list[Pattern], named: Callable[[Json], bool] | None
+) -> Callable[[str], bool]:
     def fits(name: str) -> bool:
-        if name in names or any(pattern.matcher.search(name) for pattern in patterns):
+        if name in taken or any(pattern.matcher.search(name) for pattern in patterns):
             return False
         return named is None or named(name)
 

@@ -7,10 +7,13 @@ from random import Random
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from agentic_synth.offline import lexicon
+from agentic_synth.offline.topic import Topic, read_topic
 
 __all__ = ["Person", "Place", "Scene", "company", "pick"]
 
 T = TypeVar("T")
+_NO_TOPIC = read_topic("")
+_ANYTHING = tuple([f"the {noun}" for noun in lexicon.NOUNS])
 _FIRST_DAY, _DAYS = 737_425, 2_190
 """Dates lie within six years of 2020-01-01 (as a proleptic ordinal): fixed, so that an answer does not age."""
 
@@ -43,12 +46,13 @@ class Scene:
     its role is first named, and stays until :meth:`renew`, so that the fields of one record agree.
     """
 
-    __slots__ = ("_day", "_people", "_places", "depth", "descents", "genre", "random", "slack", "topics")
+    __slots__ = ("_day", "_people", "_places", "depth", "descents", "genre", "random", "slack", "subjects", "topics")
 
-    def __init__(self, seed: int, topics: Sequence[str] = (), genre: str = "") -> None:
+    def __init__(self, seed: int, topic: Topic = _NO_TOPIC) -> None:
         self.random: Callable[[], float] = Random(seed).random
-        self.topics: Sequence[str] = topics or lexicon.NOUNS
-        self.genre = genre
+        self.topics = topic.phrases or lexicon.NOUNS
+        self.subjects = topic.subjects or _ANYTHING
+        self.genre = topic.genre
         self.depth = 0
         self.descents = 0
         self.slack = 0

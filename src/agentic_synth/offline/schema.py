@@ -46,7 +46,10 @@ def compile_schema(encoded: bytes) -> Maker:
     """
     schema = msgspec.json.decode(encoded)
     _refuse_malformed(schema)
-    root = _Compiler(schema).compile()
+    try:
+        root = _Compiler(schema).compile()
+    except RecursionError as error:
+        raise Unsatisfiable("it is nested too deeply") from error
     for seed in range(3):
         root.make(Scene(seed))
     return root.make
@@ -118,20 +121,27 @@ class _Compiler:
         self._nodes.append(node)
         return node
 
-    def _plan_all(self, schemas: Sequence[Json], field: Field) -> tuple[Node, bool]:
-        """The node of what fits all of *schemas*, and whether its values are yet to be checked."""
+    def _plan_all(
+        self, schemas: Sequence[Json], field: Field, decided: frozenset[bytes] = frozenset()
+    ) -> tuple[Node, bool]:
+        """The node of what fits all of *schemas*, and whether its values are yet to be checked.
+
+        *decided* are the alternatives of which *schemas* hold one option already, so that one which contains itself
+        is decided once.
+        """
         found = conjoin(schemas, self._resolve)
-        if not found.alternatives:
+        alternatives = {key: options for options in found.alternatives if (key := canonical(options)) not in decided}
+        if not alternatives:
             node, is_unsure = self._plan_types(found.node, field)
             return node, is_unsure or found.is_unsure
-        options, *others = found.alternatives
+        key, options = next(iter(alternatives.items()))
+        others = [{"anyOf": alternatives[other]} for other in alternatives if other != key]
         nodes: list[Node] = []
         failures: list[Unsatisfiable] = []
         is_unsure = found.is_unsure
         for option in options:
             try:
-                conjuncts = [found.node, option, *[{"anyOf": other} for other in others]]
-                node, is_option_unsure = self._plan_all(conjuncts, field)
+                node, is_option_unsure = self._plan_all([found.node, option, *others], field, decided | {key})
             except Unsatisfiable as why:
                 failures.append(why)
                 continue

@@ -30,18 +30,20 @@ _TELLING = ("email", "phone", "url", "uuid", "address", "city", "country", "comp
 def plan_text(node: dict[str, Json], field: Field, planner: Planner) -> Node:
     """The node of a ``string`` schema: by its format, its pattern, or what the field means."""
     low, high = node.get("minLength", 0), min(node.get("maxLength", _LONGEST), _LONGEST)
-    if low > high:
-        raise Unsatisfiable(f"minLength {low} is above maxLength {node.get('maxLength', _LONGEST)}")
     patterns = [compile_pattern(pattern) for pattern in node.get("pattern", ())]
+    if max([low, *[pattern.least for pattern in patterns]]) > _LONGEST:
+        raise Unsatisfiable(f"it asks for more than the {_LONGEST} characters that are made at most")
+    if low > high:
+        raise Unsatisfiable(f"minLength {low} is above maxLength {high}")
     name = next((name for name in node.get("format", ()) if name in FORMATS), None)
     if name is None:
         meant = _meant(node, field, high)
         return Node(_patterned(meant, patterns, low, high) if patterns else _fitted(meant, low, high))
     meant = _spoken(Meaning(FORMATS[name], _role(name, field)), field)
-    if not patterns:
-        return Node(_formatted(name, meant, low, high))
-    node_of_both = Node(_patterned(meant, patterns, low, high))
-    return checked(node_of_both, planner.check({"format": name}))
+    make = _patterned(meant, patterns, low, high) if patterns else _formatted(name, meant, low, high)
+    if not patterns and len(node["format"]) == 1:
+        return Node(make)
+    return checked(Node(make), planner.check({"allOf": [{"format": name} for name in node["format"]]}))
 
 
 def _role(name: str, field: Field) -> str:

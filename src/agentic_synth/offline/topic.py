@@ -10,7 +10,7 @@ from agentic_synth.offline.lexicon import STOP_WORDS
 
 __all__ = ["Topic", "read_topic"]
 
-_SCANNED = 400
+_SCANNED = 300
 """Characters read at each end of a long prompt: tasks stand at the start or the end, and reading must stay cheap."""
 _MAX_PHRASES = 8
 _MAX_PHRASE_WORDS = 3
@@ -19,11 +19,13 @@ _MAX_PHRASE_WORDS = 3
 class Topic(NamedTuple):
     """What a prompt asks for.
 
-    *phrases* are runs of its content words. *unit* and *size* are the asked length (``"sentence"``, 3), *unit* empty
-    if none was named. *choices* are the answers that the prompt offers.
+    *phrases* are runs of its content words, *subjects* the same with "the" before all but proper names. *unit* and
+    *size* are the asked length (``"sentence"``, 3), *unit* empty if none was named. *choices* are the answers that the
+    prompt offers.
     """
 
     phrases: tuple[str, ...]
+    subjects: tuple[str, ...]
     genre: str
     unit: str
     size: int
@@ -47,6 +49,7 @@ _GENRES: dict[str, str] = {
     for word in words.split()
 }
 _PUNCTUATION = ".,;:!?\"'`()[]{}<>*#_-–—…“”‘’/|"
+_STOPS = (".", "!", "?", ":")
 _NUMBERS = {
     "a": 1,
     "a single": 1,
@@ -65,7 +68,7 @@ _NUMBERS = {
 }
 _NUMBER = r"\d{1,4}|a single|a|single|one|two|three|four|five|six|seven|eight|nine|ten|twelve"
 _LENGTH = re.compile(
-    rf"\b({_NUMBER})[\s-]+(?:(?:or|to|-)\s*\w+\s+)?(?:[a-z]+\s+)?(sentence|word|paragraph|bullet|item|step|idea|reason"
+    rf"\b({_NUMBER})[\s-]+(?:(?:or|to|-)\s*\w+\s+)?(?:[a-z]+\s+)??(sentence|word|paragraph|bullet|item|step|idea|reason"
     r"|tip|line|name|title|question|example|point|way|fact|haiku|poem|essay|article|story)s?\b"
 )
 _LISTED = re.compile(rf"\blist\s+(?:of\s+)?(?:the\s+)?({_NUMBER})\b")
@@ -88,30 +91,36 @@ def read_topic(prompt: str) -> Topic:
     if len(prompt) > 2 * _SCANNED:
         prompt = f"{prompt[:_SCANNED]}\n{prompt[-_SCANNED:]}"
     lowered = prompt.lower()
-    phrases, genre = _read_words(lowered)
+    phrases, genre = _read_words(prompt)
     unit, size = _read_length(lowered)
     choices = _read_choices(prompt) if any(cue in lowered for cue in _CHOICE_CUES) else ()
-    return Topic(phrases, genre, unit, size, choices)
+    subjects = tuple([phrase if phrase[0].isupper() else f"the {phrase}" for phrase in phrases])
+    return Topic(phrases, subjects, genre, unit, size, choices)
 
 
-def _read_words(lowered: str) -> tuple[tuple[str, ...], str]:
+def _read_words(prompt: str) -> tuple[tuple[str, ...], str]:
+    """The runs of content words, proper names as they are written, and the first genre named."""
     phrases: dict[str, None] = {}
     run: list[str] = []
     genre = ""
-    for raw in lowered.split():
-        word = raw.strip(_PUNCTUATION)
-        if word in _GENRES:
-            genre = genre or _GENRES[word]
-        elif len(word) > 2 and word not in STOP_WORDS and _is_word(word):
-            run.append(word)
+    is_start = True
+    for raw, raw_lowered in zip(prompt.split(), prompt.lower().split(), strict=False):
+        word = "" if raw_lowered in STOP_WORDS else raw.strip(_PUNCTUATION)
+        lowered = word.lower()
+        if lowered in _GENRES:
+            genre = genre or _GENRES[lowered]
+        elif len(word) > 2 and lowered not in STOP_WORDS and _is_word(word):
+            run.append(lowered if is_start and not word.isupper() else word)
             if raw.endswith(word) and len(run) < _MAX_PHRASE_WORDS:
+                is_start = False
                 continue
+        is_start = raw.endswith(_STOPS)
         if run:
             phrases[" ".join(run)] = None
             run = []
     if run:
         phrases[" ".join(run)] = None
-    if not genre and lowered.rstrip().endswith("?"):
+    if not genre and prompt.rstrip().endswith("?"):
         genre = "explain"
     return tuple(phrases)[-_MAX_PHRASES:], genre
 

@@ -12,6 +12,7 @@ __all__ = ["OfflineUpstream"]
 _CHARACTERS_PER_TOKEN = 4
 _DELTA_CHARACTERS = 24
 _NAME = "offline"
+_CALLED: Finish = "tool_calls"
 
 
 class OfflineUpstream:
@@ -26,7 +27,9 @@ class OfflineUpstream:
     async def __call__(self, call: Call, /) -> Reply:
         request = call.request
         calls = tool_calls(request, self._seed) if request.tools else ()
-        text, finish = ("", _called()) if calls else _cut(request, answer(request, self._seed))
+        text, finish = "", _CALLED
+        if not calls:
+            text, finish = _cut(request, answer(request, self._seed))
         usage = _usage(request, text, calls)
         if request.stream:
             body = _Spoken(text, calls, finish, usage)
@@ -69,10 +72,6 @@ class _Spoken:
         for index, called in enumerate(calls):
             yield Delta(tool_calls=({"index": index, **called},), model=_NAME)
         yield Delta(finish=finish, usage=usage, model=_NAME)
-
-
-def _called() -> Finish:
-    return "tool_calls"
 
 
 def _cut(request: Request, text: str) -> tuple[str, Finish]:
