@@ -71,9 +71,9 @@ async def test_the_answer_depends_on_request_draw_and_seed_only() -> None:
     [
         ("error", Overloaded, 0.05),
         ("reset", ConnectFailed, 0.05),
-        ("cut", BadReply, 0.05),
+        ("cut", ConnectFailed, 0.05),
         ("malformed", BadReply, 0.05),
-        ("stall", AttemptTimeout, 120),
+        ("stall", AttemptTimeout, 600),
     ],
 )
 async def test_each_fault_is_the_error_that_the_transport_would_raise(
@@ -90,7 +90,9 @@ async def test_each_fault_is_the_error_that_the_transport_would_raise(
     assert books["kinds"] == {fault: 1}
 
 
-@pytest.mark.parametrize(("fault", "error"), [("cut", BadReply), ("malformed", BadReply), ("stall", AttemptTimeout)])
+@pytest.mark.parametrize(
+    ("fault", "error"), [("cut", ConnectFailed), ("malformed", BadReply), ("stall", AttemptTimeout)]
+)
 async def test_a_stream_breaks_on_the_way(fault: str, error: type[SynthError]) -> None:
     clock = FakeClock(autojump=True)
     subject = provider(clock, faults=f"{fault}=1")
@@ -204,13 +206,13 @@ async def test_models_that_it_does_not_know() -> None:
     assert (await subject(call(model="b"))).response.model == "b"
 
 
-async def test_a_run_of_2000_with_faults_and_a_limit_has_one_trace() -> None:
+async def test_a_run_with_faults_and_a_limit_has_one_trace() -> None:
     async def trace() -> tuple[float, list[str], dict[str, object]]:
         clock = FakeClock(autojump=True)
         subject = provider(
-            clock, answers="brief", latency="lognormal:50ms:0.3", rate="9000/min", faults="error=0.05,reset=0.01"
+            clock, answers="brief", latency="lognormal:50ms:0.3", rate="6000/min:20", faults="error=0.05,reset=0.01"
         )
-        gate, order = asyncio.Semaphore(100), list[str]()
+        gate, order = asyncio.Semaphore(20), list[str]()
 
         async def row(number: int) -> None:
             async with gate:
@@ -221,16 +223,16 @@ async def test_a_run_of_2000_with_faults_and_a_limit_has_one_trace() -> None:
                     except SynthError as error:
                         await clock.sleep(getattr(error, "retry_after", None) or 0.5)
 
-        await asyncio.gather(*(row(number) for number in range(2000)))
+        await asyncio.gather(*(row(number) for number in range(600)))
         return clock.now(), order, subject.statistics()
 
     first, second = await trace(), await trace()
     assert first == second
     seconds, order, books = first
-    assert len(set(order)) == 2000
-    assert books["answered"] == 2000
+    assert len(set(order)) == 600
+    assert books["answered"] == 600
     assert books["answered_again"] == 0
-    ideal = (2000 / 0.94 - 150) / 150
+    ideal = (600 / 0.94 - 20) / 100
     assert 0.98 * ideal < seconds < 1.1 * ideal
 
 

@@ -15,6 +15,7 @@ from agentic_synth.errors import ConfigError
 from agentic_synth.testing.flags import parse_behaviour
 from agentic_synth.testing.http import MAX_BODY_BYTES
 from agentic_synth.testing.serve import simulated_server
+from agentic_synth.types import Request
 
 
 def post(text: str = "hello", path: str = "/v1/chat/completions", extra: str = "", **fields: Any) -> bytes:
@@ -173,19 +174,26 @@ async def test_a_body_that_is_too_large_is_refused() -> None:
         assert (await raw.reply())[0].startswith(b"HTTP/1.1 413")
 
 
-async def test_a_slow_reader_pauses_the_stream() -> None:
-    law = "word " * 400_000
+async def test_a_slow_reader_pauses_the_stream_and_misses_nothing() -> None:
+    text = "word " * 40_000
+
+    def long_answer(request: Request, seed: int) -> str:
+        return text
+
     async with (
-        simulated_server(parse_behaviour({"latency": "0+1us/token"}), answer=lambda request, seed: law) as url,
+        simulated_server(parse_behaviour({"latency": "0+1us/token"}), answer=long_answer) as url,
         Raw(url) as raw,
+        Raw(url) as watcher,
     ):
         raw.writer.write(post(stream=True))
         await raw.reader.readuntil(b"\r\n\r\n")
-        await books_when(url, in_flight=1)
+        for _ in range(200):
+            assert (await watcher.books())["answered"] == 0
         raw.reader._limit = 1 << 30  # type: ignore[attr-defined]
-        data = await raw.reader.readuntil(b"0\r\n\r\n")
+        data = await raw.reader.readuntil(b"\r\n0\r\n\r\n")
         assert b"[DONE]" in data
-        assert (await raw.books())["answered"] == 1
+        assert data.count(b'"content":"') == len(text) // 4 + 1
+        assert (await watcher.books())["answered"] == 1
 
 
 async def test_tls(tmp_path: Path) -> None:

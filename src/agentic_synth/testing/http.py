@@ -160,6 +160,7 @@ class Connection(asyncio.Protocol):
     def finished(self, exchange: Exchange) -> None:
         """The reply to *exchange* is sent; the next request may have its turn."""
         self._current = None
+        exchange.left = _nobody  # no cycle is left for the collector
         if not exchange.keep_alive:
             self._transport.close()
         elif self._waiting:

@@ -113,7 +113,7 @@ class SimulatorProcess:
     def __enter__(self) -> SimulatorProcess:
         command = [sys.executable, "-m", "agentic_synth.testing.serve", *self._arguments]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)  # noqa: S603 - our own module
-        assert process.stderr is not None  # noqa: S101 - piped above
+        assert process.stderr is not None
         line = process.stderr.readline()
         if not line.startswith("listening on "):
             reason = line + process.stderr.read()

@@ -16,6 +16,7 @@ from agentic_synth.errors import (
     RateLimited,
     SynthError,
     UnknownModel,
+    UpstreamError,
 )
 from agentic_synth.testing.answers import (
     Answer,
@@ -32,14 +33,23 @@ from agentic_synth.types import Call, Delta, Reply, Response, Usage
 
 __all__ = ["SimulatedProvider"]
 
+_FAILURES: dict[str, tuple[type[UpstreamError], str]] = {
+    "rate_limited": (RateLimited, "refuses more calls for now"),
+    "error": (Overloaded, "had an error"),
+    "stall": (AttemptTimeout, "kept silent"),
+    "cut": (ConnectFailed, "closed the connection in the middle of the answer"),
+    "malformed": (BadReply, "sent a body that is no JSON"),
+    "reset": (ConnectFailed, "reset the connection"),
+}
 _NO_STATUS = ("stall", "reset")
+_WITH_STATUS = ("rate_limited", "error", "malformed")
 
 
 class SimulatedProvider:
     """A ``Handler[Call, Reply]`` that stands where the transport does, on any clock.
 
     It fails with the errors the transport would raise: a stall lasts as long as *timeouts* let it and ends in
-    ``AttemptTimeout``, a reset is ``ConnectFailed``, a cut or malformed body ``BadReply``. The answer depends on the
+    ``AttemptTimeout``, a reset or cut is ``ConnectFailed``, a malformed body ``BadReply``. The answer depends on the
     request and *seed*; faults and latency also on how often the request came; so equal seeds give equal traces.
     Cancelling a call, or closing a stream's body, frees its place at once.
     """
@@ -125,7 +135,7 @@ class _Visit:
         """Return at the first token, or fail in place of it; a stream may also fail later."""
         kind = self.fate.kind
         silent = kind == "stall" and not streamed
-        await self.clock.sleep(self._timeouts.first_token if silent else self.fate.wait)
+        await self.clock.sleep(self._timeouts.total if silent else self.fate.wait)
         if kind in {"error", "reset"} or (kind != "answer" and not streamed):
             raise self.failure()
 
@@ -146,25 +156,16 @@ class _Visit:
         if answer is not None or failed:
             self._simulation.count(self.fate.kind, self.fate.status if self.fate.kind not in _NO_STATUS else None)
 
-    def failure(self) -> SynthError:
+    def failure(self) -> UpstreamError:
         """The error that the transport raises for this fate."""
-        name, status, headers = self._name, self.fate.status, self.fate.headers
-        match self.fate.kind:
-            case "rate_limited":
-                wait = self.fate.retry_after
-                text = f"{name} refuses more calls for now"
-                return RateLimited(text, upstream=name, status=status, headers=headers, retry_after=wait)
-            case "error":
-                return Overloaded(f"{name} answered {status}", upstream=name, status=status, headers=headers)
-            case "stall":
-                return AttemptTimeout(f"{name} kept silent", upstream=name)
-            case "reset":
-                return ConnectFailed(f"{name} reset the connection", upstream=name)
-            case "cut":
-                return BadReply(
-                    f"{name} closed the connection in the middle of the answer", upstream=name, status=status
-                )
-        return BadReply(f"{name} sent a body that is no JSON", upstream=name, status=status, headers=headers)
+        error, text = _FAILURES[self.fate.kind]
+        return error(
+            f"{self._name} {text}",
+            upstream=self._name,
+            status=self.fate.status if self.fate.kind in _WITH_STATUS else None,
+            headers=self.fate.headers if self.fate.kind in _WITH_STATUS else None,
+            retry_after=self.fate.retry_after,
+        )
 
 
 class _Body:

@@ -71,6 +71,7 @@ class Visit:
         self._leave(complete=False)
 
     def _leave(self, *, complete: bool) -> None:
+        self._timer = None
         if self._open:
             self._open = False
             self._simulation.leave(self._loop.time(), self._fate, self._tokens if complete else 0, complete=complete)
