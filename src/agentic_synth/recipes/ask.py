@@ -25,7 +25,7 @@ class Answerer(Protocol):
         ...
 
 
-class Unusable(Exception):  # noqa: N818 - an outcome of the ladder, caught by the row that asked
+class Unusable(Exception):
     """No rung of the ladder gave a valid answer; *raw* is the last one's text."""
 
     def __init__(self, column: str, reason: str, raw: str) -> None:
@@ -48,8 +48,8 @@ class Answered:
 async def ask(engine: Answerer, asked: Asked, request: Request, statistics: RunStatistics | None) -> Answered:
     """Ask until an answer fits, on the rungs: as asked, corrected once, regenerated.
 
-    Each rung is the next *attempt* of the same draw. Rejected answers stay in the store, marked, and are read again by a
-    resumed run, so it climbs to the same rung without paying. *statistics* None counts nothing (a row that is made
+    Each rung is the next *attempt* of the same draw. Rejected answers stay in the store, marked, and are read again by
+    a resumed run, so it climbs to the same rung without paying. *statistics* None counts nothing (a row that is made
     again).
 
     Raises:

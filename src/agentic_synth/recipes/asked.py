@@ -20,12 +20,12 @@ Values = Mapping[str, Any]
 class Asked:
     """What to ask for one cell, and how to judge the answer."""
 
-    def __init__(self, name: str, column: ModelColumn, recipe: Recipe, *, schema: Json, model: str) -> None:
-        """*schema* is the column's JSON Schema as a dict, or None; *model* the reference that the run resolved."""
+    def __init__(self, name: str, column: ModelColumn, recipe: Recipe, *, model: str) -> None:
+        """*model* is the reference that the run resolved."""
         self.name = name
         self.regenerate = column.regenerate
-        self.schema = schema
-        self.answers = Answers.compile(schema) if schema is not None else None
+        self.answers = Answers.compile(column.answer) if column.answer is not None else None
+        self.schema = self.answers.schema if self.answers is not None else None
         self.when = compile_expression(column.when, f"columns.{name}.when") if column.when is not None else None
         self.parameters = {**recipe.parameters, **column.parameters, **column.extra_body}
         self.model = model
@@ -58,7 +58,7 @@ class Asked:
             return lambda values: {key: field(values) for key, field in fields.items()}
         return _Constant(content)
 
-    def request(self, values: Values, draw: Draw = Draw()) -> Request:
+    def request(self, values: Values, draw: Draw) -> Request:
         """The request for the row with these values.
 
         Raises:
@@ -72,6 +72,10 @@ class Asked:
             draw=draw,
             reuse=self.reuse,
         )
+
+    def recalled(self, request: Request) -> Request:
+        """The same request for a row that is made again: its answer is the one that was stored the first time."""
+        return msgspec.structs.replace(request, reuse="replay") if self.reuse in {"refresh", "never"} else request
 
     def read(self, response: Response) -> Read | Invalid:
         """The cell in *response*, or why there is none."""

@@ -22,7 +22,12 @@ _encoder = msgspec.json.Encoder(order="sorted", enc_hook=str)
 
 def digest_of(*parts: Json) -> bytes:
     """16 bytes that stand for *parts*, equal only for equal parts."""
-    return blake2b(_encoder.encode(parts), digest_size=16).digest()
+    try:
+        text = _encoder.encode(parts)
+    except (TypeError, UnicodeEncodeError):
+        # No JSON says it: keys that are no text, half a surrogate pair. JSON never begins with a bracket like this.
+        text = repr(parts).encode(errors="surrogatepass")
+    return blake2b(text, digest_size=16).digest()
 
 
 class Lineage:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from agentic_synth.recipes.asked import Asked
 from agentic_synth.recipes.lineage import digest_of
-from agentic_synth.recipes.load import check_graph, schema_of
+from agentic_synth.recipes.load import check_graph
 from agentic_synth.recipes.model import Column, ExpressionColumn, ModelColumn, Recipe, TemplateColumn
 from agentic_synth.recipes.samplers import compile_sampler
 from agentic_synth.recipes.templates import RowError, compile_expression, compile_template
@@ -19,7 +19,7 @@ __all__ = ["Gate", "Made", "Plan", "RowRejected", "Wave"]
 Values: TypeAlias = dict[str, Any]
 
 
-class RowRejected(Exception):  # noqa: N818 - an outcome, caught by the slot that made the candidate
+class RowRejected(Exception):
     """This candidate does not become a row; *column* and *raw* tell of the answer that failed, if one did."""
 
     def __init__(self, reason: str, *, column: str = "", raw: str = "") -> None:
@@ -27,6 +27,10 @@ class RowRejected(Exception):  # noqa: N818 - an outcome, caught by the slot tha
         self.reason = reason
         self.column = column
         self.raw = raw
+
+    def bare(self) -> RowRejected:
+        """The same without a traceback, which would keep alive everything that the row was made of."""
+        return RowRejected(self.reason, column=self.column, raw=self.raw)
 
 
 class Made:
@@ -114,7 +118,7 @@ class Plan:
         self._made: dict[str, Made] = {}
         self._place(recipe, set(seed_columns), model_of)
         kept = [name for name, column in recipe.columns.items() if column.keep]
-        self.outputs: dict[str, Json] = {name: None for name in seed_columns}
+        self.outputs: dict[str, Json] = dict.fromkeys(seed_columns)
         self.outputs |= {name: self._output_schema(name) for name in kept}
         self.inputs = {name: self._inputs(name) for name in self._dependent()}
 
@@ -126,8 +130,7 @@ class Plan:
             if isinstance(column, ModelColumn):
                 named = column.model is not None or column.base_url is not None
                 model = model_of(column.model, column.base_url) if named else model_of(recipe.model, recipe.base_url)
-                schema = schema_of(column.answer) if column.answer is not None else None
-                asked = self.asked[name] = Asked(name, column, recipe, schema=schema, model=model)
+                asked = self.asked[name] = Asked(name, column, recipe, model=model)
                 level[name] = 1 + max((level[parent] for parent in asked.names), default=0)
                 while len(self.waves) < level[name]:
                     self.waves.append(Wave(()))
@@ -154,7 +157,11 @@ class Plan:
         return [asked.name for wave in self.waves[1:] for asked in wave.asked]
 
     def _inputs(self, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """What a dependent column is made from: values known at admission, and the model columns before it."""
+        """What a dependent column is made from: values known at admission, and the model columns before it.
+
+        What those columns are made from counts too, so that rows are told apart by what they are about, and a row put
+        in front moves none of the others.
+        """
         early = {step.name for step in self.first if isinstance(step, Made)}
         values, parents = set[str](), set[str]()
         seen, todo = set[str](), list(self.asked[name].names)
@@ -165,6 +172,7 @@ class Plan:
             seen.add(source)
             if source in self.asked:
                 parents.add(source)
+                todo += self.asked[source].names
             elif source in self._made and source not in early:
                 todo += self._made[source].names
             else:
@@ -172,7 +180,6 @@ class Plan:
         return tuple(sorted(values)), tuple(sorted(parents))
 
     def _output_schema(self, name: str) -> Json:
-        column = self.recipe.columns[name]
         if name in self.asked:
             return self.asked[name].schema or {"type": "string"}
         return self._made[name].schema

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from agentic_synth.cache.key import key_of
-from agentic_synth.errors import InvalidRequest
+from agentic_synth.errors import InvalidRequest, SynthError
 from agentic_synth.recipes.ask import Answered, Answerer, Unusable, ask
 from agentic_synth.recipes.asked import Asked
 from agentic_synth.recipes.lineage import Lineage
@@ -22,6 +22,8 @@ __all__ = ["Candidate", "Filled", "Rejection", "Rows", "Slot"]
 
 
 Draws: TypeAlias = dict[str, Draw | None]
+
+_GIVE_UP = 100
 
 
 class Candidate:
@@ -40,7 +42,7 @@ class Candidate:
 class Slot:
     """A place for one row, admitted: its draws are settled, nothing is asked yet."""
 
-    __slots__ = ("draws", "first", "identity", "index", "seed_row")
+    __slots__ = ("draws", "first", "identity", "index", "rejected", "seed_row")
 
     def __init__(self, index: int, seed_row: Values | None, identity: bytes) -> None:
         self.index = index
@@ -48,6 +50,7 @@ class Slot:
         self.identity = identity
         self.first: Candidate | None = None
         self.draws: Draws = {}
+        self.rejected: RowRejected | None = None
 
     def shed(self) -> Slot:
         """Let go what can be made again, for a slot that waits."""
@@ -92,34 +95,41 @@ class Filled:
 class Rows:
     """Makes the rows of one run; :meth:`admit` in slot order, :meth:`fill` in any order."""
 
-    def __init__(self, plan: Plan, lineage: Lineage, engine: Answerer, *, passes: int = 0) -> None:
-        """*passes* earlier runs ended short of rows; each allows every slot as many refills again."""
+    def __init__(
+        self, plan: Plan, lineage: Lineage, engine: Answerer, *, passes: int = 0, keep_rejections: bool = True
+    ) -> None:
+        """*passes* earlier runs ended short of rows; each allows every slot as many refills again.
+
+        Without *keep_rejections* rejected candidates are counted and forgotten.
+        """
         self._plan = plan
         self._lineage = lineage
         self._engine = engine
         self._refills = plan.recipe.refills * (1 + passes)
-        self._rng = random.Random()
+        self._keep_rejections = keep_rejections
+        self._refused = dict.fromkeys(plan.asked, 0)
+        self.rng = random.Random()
 
     def admit(self, index: int, seed_row: Values | None) -> Slot:
         """Settle which draws slot *index* takes; slots must be admitted in order, exactly once each."""
         slot = Slot(index, seed_row, self._lineage.identity(seed_row, index))
         candidate = slot.first = self._candidate(slot, 0)
-        slot.draws = candidate.draws
         for wave_number, wave in enumerate(self._plan.waves):
             for asked in wave.asked:
                 if wave_number:
                     candidate.draws[asked.name] = self._dependent(asked, candidate)
                 elif candidate.rejected is None:
                     self._ready(asked, candidate)
+        slot.draws, slot.rejected = candidate.draws, candidate.rejected
         return slot
 
     def _candidate(self, slot: Slot, refill: int) -> Candidate:
         seed = self._lineage.sampling_seed(slot.identity, refill)
         candidate = Candidate(dict(slot.seed_row or ()), seed)
         try:
-            make(self._plan.first, candidate.values, self._rng, seed, slot.index)
+            make(self._plan.first, candidate.values, self.rng, seed, slot.index)
         except RowRejected as rejected:
-            candidate.rejected = rejected
+            candidate.rejected = rejected.bare()
         return candidate
 
     def _ready(self, asked: Asked, candidate: Candidate) -> None:
@@ -129,11 +139,11 @@ class Rows:
                 candidate.draws[asked.name] = None
                 return
             request = asked.request(candidate.values, self._lineage.shared())
-        except RowError as error:
-            candidate.rejected = RowRejected(str(error), column=asked.name)
+            if not asked.shared:
+                request = msgspec.structs.replace(request, draw=self._lineage.first(key_of(request, "").spec))
+        except (RowError, InvalidRequest) as error:
+            candidate.rejected = _rejection(asked, error)
             return
-        if not asked.shared:
-            request = msgspec.structs.replace(request, draw=self._lineage.first(key_of(request, "").spec))
         candidate.draws[asked.name] = request.draw
         candidate.requests[asked.name] = request
 
@@ -161,7 +171,8 @@ class Rows:
                 filled.row = await self._make(slot, candidate, values, filled.answers, statistics)
                 return filled
             except RowRejected as rejected:
-                filled.rejections.append(Rejection(number, rejected, values))
+                if self._keep_rejections:
+                    filled.rejections.append(Rejection(number, rejected.bare(), values))
                 if statistics is not None:
                     statistics.record_rejected(rejected.reason)
         return filled
@@ -169,7 +180,7 @@ class Rows:
     def _again(self, slot: Slot) -> Candidate:
         """The first candidate of a slot that was shed, with the draws it was admitted with."""
         candidate = self._candidate(slot, 0)
-        candidate.draws = slot.draws
+        candidate.draws, candidate.rejected = slot.draws, slot.rejected
         return candidate
 
     def _refill(self, slot: Slot, number: int) -> Candidate:
@@ -188,57 +199,71 @@ class Rows:
         statistics: RunStatistics | None,
     ) -> Values:
         if candidate.rejected is not None:
-            raise candidate.rejected
+            raise candidate.rejected.bare()
         for wave in self._plan.waves:
-            if len(wave.asked) == 1:
-                await self._cell(wave.asked[0], candidate, values, answers, statistics)
-            else:
-                await self._cells(wave.asked, candidate, values, answers, statistics)
-            make(wave.then, values, self._rng, candidate.seed, slot.index)
-        return {name: values[name] for name in self._plan.outputs}
+            outcomes = await self._outcomes(wave.asked, candidate, values, statistics)
+            for asked, outcome in zip(wave.asked, outcomes, strict=True):
+                if isinstance(outcome, Answered):
+                    answers[asked.name] = outcome
+                if not isinstance(outcome, Exception):
+                    values[asked.name] = outcome.value if outcome is not None else None
+            if failures := [outcome for outcome in outcomes if isinstance(outcome, Exception)]:
+                # An upstream may recover, a bad answer stays bad: so the row fails alike at any speed.
+                raise min(failures, key=lambda failure: isinstance(failure, SynthError))
+            make(wave.then, values, self.rng, candidate.seed, slot.index)
+        # A seed row may lack a column that the others have.
+        return {name: values.get(name) for name in self._plan.outputs}
 
-    async def _cells(self, wave: tuple[Asked, ...], *rest: Any) -> None:
+    async def _outcomes(self, wave: tuple[Asked, ...], *rest: Any) -> list[Answered | Exception | None]:
         """Ask several columns at once; a cell that fails lets the others finish, whose answers are paid."""
-        failures: list[Exception] = []
-
-        async def cell(asked: Asked) -> None:
-            try:
-                await self._cell(asked, *rest)
-            except Exception as error:  # a task boundary: the first failure is raised below
-                failures.append(error)
-
+        if len(wave) == 1:
+            return [await self._cell(wave[0], *rest)]
         async with asyncio.TaskGroup() as group:
-            for asked in wave:
-                group.create_task(cell(asked))
-        if failures:
-            raise failures[0]
+            tasks = [group.create_task(self._outcome(asked, *rest)) for asked in wave]
+        return [task.result() for task in tasks]
+
+    async def _outcome(self, asked: Asked, *rest: Any) -> Answered | Exception | None:
+        try:
+            return await self._cell(asked, *rest)
+        except Exception as error:  # noqa: BLE001 - a task boundary: whoever waits for all cells raises it
+            return error
 
     async def _cell(
-        self,
-        asked: Asked,
-        candidate: Candidate,
-        values: Values,
-        answers: dict[str, Answered],
-        statistics: RunStatistics | None,
-    ) -> None:
+        self, asked: Asked, candidate: Candidate, values: Values, statistics: RunStatistics | None
+    ) -> Answered | None:
+        """One answer, or None where the column is not wanted in this row."""
         request = candidate.requests.get(asked.name)
         try:
             if request is None:
                 if asked.when is not None and not asked.when.evaluate(values):
-                    values[asked.name] = None
-                    return
+                    return None
                 draw = candidate.draws[asked.name]
                 assert draw is not None
                 request = asked.request(values, draw)
+            if statistics is None:
+                request = asked.recalled(request)
             answered = await ask(self._engine, asked, request, statistics)
-        except RowError as error:
-            raise RowRejected(str(error), column=asked.name) from None
         except Unusable as unusable:
             reason = f"{asked.name}: {unusable.reason}"
             raise RowRejected(reason, column=asked.name, raw=unusable.raw) from None
+        except RowError as error:
+            raise _rejection(asked, error) from None
         except InvalidRequest as error:
-            raise RowRejected(f"{asked.name}: {error.message}", column=asked.name) from error
-        values[asked.name] = answered.value
-        answers[asked.name] = answered
+            self._refuse(asked, error)
+            raise _rejection(asked, error) from error
+        self._refused[asked.name] = -1
+        return answered
+
+    def _refuse(self, asked: Asked, error: InvalidRequest) -> None:
+        """Count a request that the upstream calls wrong; raise *error* where it never took any other of this column."""
+        refused = self._refused[asked.name]
+        if refused >= 0:
+            self._refused[asked.name] = refused + 1
+            if refused + 1 >= _GIVE_UP:
+                raise error
 
 
+def _rejection(asked: Asked, error: RowError | InvalidRequest) -> RowRejected:
+    """Why there can be no request for this cell."""
+    reason = error.message if isinstance(error, RowError) else f"{asked.name}: {error.message}"
+    return RowRejected(reason, column=asked.name)

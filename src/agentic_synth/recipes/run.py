@@ -50,7 +50,7 @@ class RowRun:
         self._seeds = seeds
         self._statistics = statistics
         self._flow = flow
-        self._order: Order[Filled, Slot] = Order(keep=flow.keep, lead=flow.lead)
+        self._order: Order[Filled, Filled | Slot] = Order(keep=flow.keep, lead=flow.lead)
         self._out: deque[Filled] = deque()
         self._workers: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
@@ -105,6 +105,14 @@ class RowRun:
         self._changed.set()
 
     def _next(self) -> Slot | None:
+        """Admit the next slot, if there is one and its time has come."""
+        try:
+            return self._admit()
+        except Exception as error:  # noqa: BLE001 - a task boundary: seeds that cannot be read on end the run
+            self._end(error)
+            return None
+
+    def _admit(self) -> Slot | None:
         wanted = self._flow.wanted
         if self._no_more or self._full() or (self._flow.ordered and not self._order.room(self._started)):
             return None
@@ -125,20 +133,18 @@ class RowRun:
         while slot is not None:
             try:
                 filled = await self._rows.fill(slot, self._statistics)
-            except SynthError as error:
-                filled = Filled(slot.index)
+            except Exception as error:  # noqa: BLE001 - a task boundary: a row that fails leaves only a gap
+                gap = Filled(slot.index)
                 self._fail(error)
-            except Exception as error:  # a task boundary: a defect of ours ends the run, loudly
-                self._end(error)
-                return
+                self._add(gap, stand_in=gap)
             else:
                 self._failed_in_a_row = 0
                 if filled.row is None:
                     self.exhausted += 1
-            self._add(slot, filled)
+                self._add(filled, stand_in=slot.shed())
             slot = self._next()
 
-    def _fail(self, error: SynthError) -> None:
+    def _fail(self, error: Exception) -> None:
         self.failed += 1
         if isinstance(error, NotCached):
             return
@@ -152,9 +158,9 @@ class RowRun:
             self.stopped = error
         self.stop()
 
-    def _add(self, slot: Slot, filled: Filled) -> None:
+    def _add(self, filled: Filled, *, stand_in: Filled | Slot) -> None:
         if self._flow.ordered:
-            self._order.add(slot.index, filled, slot.shed())
+            self._order.add(filled.index, filled, stand_in)
         else:
             self._out.append(filled)
         if self._out or self._order.ready:
@@ -173,4 +179,10 @@ class RowRun:
 
     async def _made(self, item: Filled | Slot) -> Filled:
         """A slot that was let go while it waited is made again; its answers are stored."""
-        return item if isinstance(item, Filled) else await self._rows.fill(item, None)
+        if isinstance(item, Filled):
+            return item
+        try:
+            return await self._rows.fill(item, None)
+        except SynthError as error:
+            self._fail(error)
+            return Filled(item.index)

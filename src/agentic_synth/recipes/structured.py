@@ -7,7 +7,6 @@ import msgspec
 from agentic_synth.errors import BadReply
 from agentic_synth.recipes.ask import Answerer, Unusable, ask
 from agentic_synth.recipes.asked import Asked
-from agentic_synth.recipes.load import schema_of
 from agentic_synth.recipes.model import ModelColumn, Recipe
 from agentic_synth.types import Json, Request, Response
 
@@ -22,10 +21,11 @@ async def complete_structured(engine: Answerer, request: Request, schema: Json) 
         SynthError: the request could not be answered.
     """
     column = ModelColumn(prompt="-", schema=schema)
-    described = schema_of(schema)
-    asked = Asked("answer", column, Recipe(columns={"answer": column}), schema=described, model=request.model)
+    asked = Asked("answer", column, Recipe(columns={"answer": column}), model=request.model)
+    # What was rejected before is read again rather than paid again, on the way to the answer that fits.
+    reuse = "replay" if request.reuse == "exact" else request.reuse
     try:
-        answered = await ask(engine, asked, msgspec.structs.replace(request, schema=described), None)
+        answered = await ask(engine, asked, msgspec.structs.replace(request, schema=asked.schema, reuse=reuse), None)
     except Unusable as unusable:
         raise BadReply(
             f"no answer of {request.model} fits the schema: {unusable.reason}",
