@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import AsyncExitStack
 from random import Random
 from typing import Any, Protocol
 
@@ -36,7 +37,7 @@ from agentic_synth.stages.limiter import Limiter
 from agentic_synth.stages.retry import Retry
 from agentic_synth.stages.route import Route, Upstream
 from agentic_synth.stages.trace import Trace
-from agentic_synth.types import Call, Json, Reply, Request
+from agentic_synth.types import Call, Json, Reply, Request, Response
 
 __all__ = ["Assembly", "Transport"]
 
@@ -84,7 +85,7 @@ class Assembly:
         self.cache = Cache(store, self._origin)
         self._retry = Retry(backoff, RetryBudget(config.retry_budget), self._clock, self._rng)
         self._route = Route((), self._clock, self._rng, fallback=self.fallback)
-        self.handler: Handler[Request, Any] = chain((self.trace, self.cache, self._retry), self._route)
+        self.handler: Handler[Request, Response] = chain((self.trace, self.cache, self._retry), self._route)
 
     def add(self, name: str, config: UpstreamConfig, transport: Transport) -> None:
         """Let requests name the upstream *config* as *name*; *transport* reaches it and is closed with the engine."""
@@ -142,6 +143,7 @@ class Assembly:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for transport in self._transports:
-            await transport.aclose()
-        await self.store.aclose()
+        async with AsyncExitStack() as closing:
+            closing.push_async_callback(self.store.aclose)
+            for transport in self._transports:
+                closing.push_async_callback(transport.aclose)

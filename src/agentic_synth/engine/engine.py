@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from contextlib import aclosing
 from types import TracebackType
 from typing import Self
 
@@ -47,19 +48,20 @@ class Engine:
 
     async def map(
         self, requests: Iterable[Request] | AsyncIterable[Request], *, window: int = 256
-    ) -> AsyncIterator[Response | SynthError]:
+    ) -> AsyncGenerator[Response | SynthError, None]:
         """The answer, or the error, of each request, in the order of the requests.
 
-        At most *window* requests are asked and not yet taken, so a slow taker slows the asking. Closing the iterator
-        cancels what is in flight.
+        At most *window* requests are asked and not yet taken, so a slow taker slows the asking; answers come once that
+        many are asked, or all are. Closing the iterator cancels what is in flight.
         """
         # Tasks in a deque, not a TaskGroup: a generator may be closed from another task than the one that opened it.
         pending: deque[asyncio.Task[Response | SynthError]] = deque()
         try:
-            async for request in _each(requests):
-                if len(pending) >= window:
-                    yield await pending.popleft()
-                pending.append(asyncio.create_task(self._outcome(request)))
+            async with aclosing(_each(requests)) as asked:
+                async for request in asked:
+                    if len(pending) >= window:
+                        yield await pending.popleft()
+                    pending.append(asyncio.create_task(self._outcome(request)))
             while pending:
                 yield await pending.popleft()
         finally:
@@ -73,12 +75,16 @@ class Engine:
         except SynthError as error:
             return error
 
+    def recall(self, request: Request) -> Response | None:
+        """The stored answer that *request* would be served, without asking anybody."""
+        return self._assembly.cache.recall(request)
+
     def reject(self, request: Request, reason: str) -> None:
         """Say that the stored answer of *request* is invalid, so that it is never served again as a valid one."""
         self._assembly.cache.mark(request, Status.INVALID, reason)
 
     async def drain(self) -> None:
-        """Wait until nothing is in flight."""
+        """Wait until nothing is in flight, no streamed answer either."""
         await self._assembly.trace.idle()
 
     def statistics(self) -> dict[str, Json]:
@@ -98,7 +104,7 @@ class Engine:
         await self.aclose()
 
 
-async def _each(requests: Iterable[Request] | AsyncIterable[Request]) -> AsyncIterator[Request]:
+async def _each(requests: Iterable[Request] | AsyncIterable[Request]) -> AsyncGenerator[Request, None]:
     if isinstance(requests, AsyncIterable):
         async for request in requests:
             yield request
