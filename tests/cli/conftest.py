@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from synth_process import Command, Workplace
+
+from tests.cli.synth_process import Command, Workplace
 
 
 @pytest.fixture

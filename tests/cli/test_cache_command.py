@@ -6,12 +6,12 @@ import asyncio
 import json
 
 import pytest
-from synth_process import Workplace
 
 from agentic_synth.cache.key import key_of
 from agentic_synth.cache.sqlite import SqliteStore
 from agentic_synth.cache.store import Status
 from agentic_synth.types import Message, Request, Response, Usage
+from tests.cli.synth_process import Workplace
 
 DAY = 86_400.0
 

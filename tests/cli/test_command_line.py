@@ -6,9 +6,10 @@ import resource
 from pathlib import Path
 
 import pytest
-from synth_process import Command, Workplace
 
-COMMANDS = ["runs", "init", "doctor", "models", "cache", "report", "simulate"]
+from tests.cli.synth_process import Command, Workplace
+
+COMMANDS = ["generate", "preview", "check", "show", "runs", "init", "doctor", "models", "cache", "report", "simulate"]
 
 
 def test_help_teaches(synth: Command) -> None:

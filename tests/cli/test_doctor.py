@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from synth_process import Workplace
+from tests.cli.synth_process import Workplace
 
 
 def free_port() -> int:

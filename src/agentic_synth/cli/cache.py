@@ -13,7 +13,7 @@ import typer
 from agentic_synth.cli.opened import existing_store, opened_store
 from agentic_synth.cli.options import Json, Store
 from agentic_synth.cli.outcome import run_async
-from agentic_synth.cli.terminal import say, show, table, write_json
+from agentic_synth.cli.terminal import say, table, write, write_json
 from agentic_synth.errors import ConfigError, OutputError
 
 __all__ = ["app"]
@@ -96,15 +96,15 @@ async def _stats(file: Path, json: bool) -> None:
 
         write_json({"file": str(file), **msgspec.to_builtins(held), "warnings": list(warnings)})
         return
-    show(f"file     {file} ({held.file_bytes / 1e6:,.1f} MB)")
-    show(f"answers  {sum(held.entries.values()):,}" + _listed(held.entries))
-    show(f"tokens   {held.input_tokens:,} in, {held.output_tokens:,} out")
-    show(f"dollars  {held.cost:,.4f}")
+    write(f"file     {file} ({held.file_bytes / 1e6:,.1f} MB)")
+    write(f"answers  {sum(held.entries.values()):,}" + _listed(held.entries))
+    write(f"tokens   {held.input_tokens:,} in, {held.output_tokens:,} out")
+    write(f"dollars  {held.cost:,.4f}")
     if held.oldest is not None and held.newest is not None:
-        show(f"from     {_day(held.oldest)} to {_day(held.newest)}")
+        write(f"from     {_day(held.oldest)} to {_day(held.newest)}")
     if held.models:
         rows = sorted(held.models.items(), key=lambda pair: -pair[1])
-        show("\n" + table(["model", "answers"], rows))
+        write("\n" + table(["model", "answers"], rows))
     for warning in warnings:
         say(f"warning: {warning}")
 

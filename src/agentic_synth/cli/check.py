@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from agentic_synth.cli.options import Recipe, Seeds, Sets, overrides
-from agentic_synth.cli.terminal import say, show, table
+from agentic_synth.cli.terminal import say, table, write
 
 if TYPE_CHECKING:
     from agentic_synth.recipes.plan import Plan
@@ -37,12 +37,12 @@ def check(recipe: Recipe, seeds: Seeds = None, sets: Sets = None) -> None:
     seed_columns = source.columns() if source else []
     plan = Plan(loaded, seed_columns=seed_columns, model_of=lambda model, base_url: model or "")
     rows = f"{loaded.rows:,} rows" if loaded.rows else ("a row a seed" if source else "say --rows N")
-    show(f"{loaded.recipe}: {loaded.description}" if loaded.description else loaded.recipe)
-    show(f"{rows}, seed {loaded.seed}" + (f", seeds from {file}" if file else "") + "\n")
+    write(f"{loaded.recipe}: {loaded.description}" if loaded.description else loaded.recipe)
+    write(f"{rows}, seed {loaded.seed}" + (f", seeds from {file}" if file else "") + "\n")
     lines = [(name, "seed", "", "", "yes") for name in seed_columns]
-    show(table(["column", "kind", "made from", "type", "kept"], [*lines, *_columns(plan)]))
+    write(table(["column", "kind", "made from", "type", "kept"], [*lines, *_columns(plan)]))
     for gate in loaded.accept:
-        show(f"accept  {gate}")
+        write(f"accept  {gate}")
     asked = len(plan.asked)
     calls = f"{asked} call{'s' * (asked != 1)} a row" if asked else "no model is needed"
     say(f"\nok: {len(loaded.columns)} columns, {calls}")

@@ -16,7 +16,7 @@ from agentic_synth import __version__
 from agentic_synth.cli.opened import opened_store
 from agentic_synth.cli.options import BaseUrl, Model, Store
 from agentic_synth.cli.outcome import ExitCode, run_async
-from agentic_synth.cli.terminal import say, show
+from agentic_synth.cli.terminal import say, write
 from agentic_synth.config import (
     VARIABLES,
     Config,
@@ -61,7 +61,7 @@ def doctor(
     problems = 0
     for name, found, is_problem in _findings(config, flags, online):
         problems += is_problem
-        show(f"{'!' if is_problem else ' '} {name:<10} {found}")
+        write(f"{'!' if is_problem else ' '} {name:<10} {found}")
     if problems:
         say(f"\n{problems} problem{'s' * (problems > 1)}, marked with !")
         raise typer.Exit(ExitCode.FAILED)

@@ -37,14 +37,18 @@ from agentic_synth.cli.options import (
 )
 from agentic_synth.cli.outcome import ExitCode, run_async
 from agentic_synth.cli.summary import next_step, summary
-from agentic_synth.cli.terminal import say, show, table
-from agentic_synth.config import Config, environment, load_config
+from agentic_synth.cli.terminal import say, table, write
+from agentic_synth.config import environment, load_config
 from agentic_synth.errors import ConfigError, OutputError, SynthError
 
 if TYPE_CHECKING:
     from agentic_synth.sdk.recipe_run import RecipeRun, RunOptions
+    from agentic_synth.sdk.synth import Synth
 
 __all__ = ["generate"]
+
+GRACE = 5.0
+"""Seconds that answers on their way have after Ctrl+C."""
 
 
 def generate(
@@ -87,6 +91,13 @@ def generate(
     flags = {"model": model, "base_url": base_url, "fallback": fallback or None, "http": http, "store.path": store}
     flags |= {"engine.concurrency": concurrency, "engine.budget": budget}
     config = load_config(flags | {"engine.fallback": False if no_fallback else None})
+
+    def opened() -> Synth:
+        from agentic_synth.sdk.synth import Synth  # noqa: PLC0415 - keeps --help fast
+
+        # Model and base URL again, for what is said by hand wins over the recipe, and settings do not.
+        return Synth(model, base_url=base_url, config=config)
+
     options: RunOptions = {"fresh": fresh, "unordered": unordered, "overrides": overrides(sets)}
     if seed is not None:
         options["seed"] = seed
@@ -95,9 +106,10 @@ def generate(
     if dry_run:
         from agentic_synth.cli.dry_run import show_estimate  # noqa: PLC0415 - keeps --help fast
 
-        return run_async(show_estimate(config, recipe, rows, seeds, options))
+        run_async(show_estimate(opened, recipe, rows, seeds, options))
+        return
     ending = _Ending(out, stats, show_rows=show_rows, quiet=quiet)
-    raise typer.Exit(run_async(_generate(config, recipe, rows, seeds, options, ending)))
+    raise typer.Exit(run_async(_generate(opened, recipe, rows, seeds, options, ending)))
 
 
 class _Ending:
@@ -141,17 +153,18 @@ class _Ending:
 
 
 async def _generate(
-    config: Config, recipe: str, rows: int | None, seeds: str | None, options: RunOptions, ending: _Ending
+    opened: Callable[[], Synth], recipe: str, rows: int | None, seeds: str | None, options: RunOptions, ending: _Ending
 ) -> ExitCode:
     from asyncio import CancelledError  # noqa: PLC0415 - keeps --help fast
 
-    from agentic_synth.sdk.synth import Synth  # noqa: PLC0415
     from agentic_synth.telemetry.progress import open_progress  # noqa: PLC0415
 
     # Rows that run over the terminal leave no place for a live line.
     silent = ending.quiet or (ending.out in (None, "-") and sys.stdout.isatty())
     progress = open_progress(sys.stderr, quiet=silent, dumb=environment().get("TERM") == "dumb")
-    async with Synth(config=config) as synth:
+    async with opened() as synth:
+        for warning in synth.session.warnings:
+            say(f"warning: {warning}")
         run = synth.prepare(recipe, rows=rows, seeds=seeds, **options)
         with _stopped_by_hand(run) as interrupted:
             try:
@@ -177,19 +190,22 @@ def _so_far(run: RecipeRun) -> dict[str, Any]:
 
 @contextmanager
 def _stopped_by_hand(run: RecipeRun) -> Iterator[Callable[[], bool]]:
-    """Ctrl+C opens no further row and lets what is in flight finish, for it is paid; a second one stops at once."""
+    """Ctrl+C opens no further row and gives what is in flight, which is paid, a moment; a second one stops at once."""
     import asyncio  # noqa: PLC0415 - keeps --help fast
     import signal  # noqa: PLC0415
 
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     times = 0
+    timers: list[asyncio.TimerHandle] = []
 
     def interrupt() -> None:
         nonlocal times
         times += 1
         if times == 1:
             run.stop()
-            say("\nstopping: what is in flight is still written; Ctrl+C again stops at once")
+            say(f"\nstopping: {GRACE:.0f} seconds for what is in flight; Ctrl+C again stops at once")
+            if task is not None:
+                timers.append(loop.call_later(GRACE, task.cancel))
         elif task is not None:
             task.cancel()
 
@@ -200,6 +216,8 @@ def _stopped_by_hand(run: RecipeRun) -> Iterator[Callable[[], bool]]:
     try:
         yield lambda: times > 0
     finally:
+        for timer in timers:
+            timer.cancel()
         if handled:
             loop.remove_signal_handler(signal.SIGINT)
 
@@ -211,4 +229,4 @@ def _show_rows(file: str, count: int) -> None:
         return
     rows = list(islice(iter(open_seeds(file)), count))
     if rows:
-        show(table(list(rows[0]), [list(row.values()) for row in rows]))
+        write(table(list(rows[0]), [list(row.values()) for row in rows]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -17,8 +18,8 @@ from agentic_synth.cli.models import models
 from agentic_synth.cli.outcome import guarded
 from agentic_synth.cli.preview import preview
 from agentic_synth.cli.runs import report, runs
+from agentic_synth.cli.show import show
 from agentic_synth.cli.simulate import simulate
-from agentic_synth.cli.terminal import show
 
 __all__ = ["app", "main"]
 
@@ -29,14 +30,26 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (generate, preview, check, runs, report, init, doctor, models, simulate):
+COMMANDS: tuple[Callable[..., None], ...] = (
+    generate,
+    preview,
+    check,
+    runs,
+    show,
+    report,
+    init,
+    doctor,
+    models,
+    simulate,
+)
+for command in COMMANDS:
     app.command()(command)
 app.add_typer(cache.app)
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        show(f"agentic-synth {__version__}")
+        typer.echo(f"agentic-synth {__version__}")
         raise typer.Exit
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agentic_synth.cli.options import BaseUrl, Json
 from agentic_synth.cli.outcome import run_async
-from agentic_synth.cli.terminal import say, show, table, write_json
+from agentic_synth.cli.terminal import say, table, write, write_json
 from agentic_synth.config import Config, UpstreamConfig, environment, load_config
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def models(
         return
     prefix = "" if upstream.name in ("offline", "custom") else f"{upstream.name}/"
     for name in sorted(names):
-        show(f"{prefix}{name}")
+        write(f"{prefix}{name}")
     if not names:
         say(f"{upstream.name} lists no models")
 
@@ -66,28 +66,28 @@ async def models_of(upstream: UpstreamConfig) -> list[str]:
 
 def _known(config: Config, json: bool) -> None:
     """The price table and the providers, from what ships with the package and the user's settings."""
-    from agentic_synth.policies.pricing import Price, Prices  # noqa: PLC0415 - keeps --help fast
+    from agentic_synth.policies.pricing import Prices  # noqa: PLC0415 - keeps --help fast
     from agentic_synth.providers import PROVIDERS  # noqa: PLC0415
 
     prices = Prices.load(config.prices)
-    priced = sorted(cast("Iterable[tuple[str, Price]]", prices))
+    priced = sorted(prices)
     providers = [one for one in PROVIDERS.values() if one.wire != "offline"]
     if json:
         write_json({"dated": prices.dated, "prices": dict(priced), "providers": [one.name for one in providers]})
         return
     variables = environment()
-    show(f"Dollars a million tokens, of {prices.dated}; yours go into [prices] of synth.toml:\n")
-    show(
+    write(f"Dollars a million tokens, of {prices.dated}; yours go into [prices] of synth.toml:\n")
+    write(
         table(
             ["model", "input", "cached", "output"],
             [(name, price.input, price.cached, price.output) for name, price in priced],
         )
     )
-    show("\nProviders, to be written before the model (openai/...):\n")
+    write("\nProviders, to be written before the model (openai/...):\n")
     rows: list[tuple[str | None, ...]] = []
     rows += [(one.name, one.base_url or "(name it)", _key_of(one, variables)) for one in providers]
     rows += [(name, own.base_url, own.key_variable) for name, own in config.upstreams.items() if name not in PROVIDERS]
-    show(table(["provider", "base URL", "key"], rows))
+    write(table(["provider", "base URL", "key"], rows))
 
 
 def _key_of(provider: Provider, variables: Mapping[str, str]) -> str:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agentic_synth.cli.options import BaseUrl, Json, Model, Recipe, Seed, Seeds, Sets, Store, overrides
 from agentic_synth.cli.outcome import run_async
-from agentic_synth.cli.terminal import say, show
-from agentic_synth.config import Config, load_config
+from agentic_synth.cli.terminal import say, write
+from agentic_synth.config import load_config
 
 if TYPE_CHECKING:
     from agentic_synth.sdk.recipe_run import RunOptions
+    from agentic_synth.sdk.synth import Synth
 
 __all__ = ["in_full", "preview"]
 
@@ -41,30 +42,36 @@ def preview(
     options: RunOptions = {"overrides": overrides(sets)}
     if seed is not None:
         options["seed"] = seed
-    shown = run_async(_preview(config, recipe, rows, seeds, options, json))
+
+    def opened() -> Synth:
+        from agentic_synth.sdk.synth import Synth  # noqa: PLC0415 - keeps --help fast
+
+        return Synth(model, base_url=base_url, config=config)
+
+    shown = run_async(_preview(opened, recipe, rows, seeds, options, json))
     if shown < rows:
         say(f"only {shown} of {rows} rows could be made; `synth generate ... --rejects FILE` shows why")
         raise typer.Exit(1)
 
 
-async def _preview(config: Config, recipe: str, rows: int, seeds: str | None, options: RunOptions, json: bool) -> int:
+async def _preview(
+    opened: Callable[[], Synth], recipe: str, rows: int, seeds: str | None, options: RunOptions, json: bool
+) -> int:
     import msgspec  # noqa: PLC0415 - keeps --help fast
 
-    from agentic_synth.sdk.synth import Synth  # noqa: PLC0415
-
     shown = 0
-    async with Synth(config=config) as synth:
+    async with opened() as synth:
         if synth.upstream.wire == "offline":
             say("offline: rows are made by the local generator; no model is used\n")
         async for row in synth.generate(recipe, rows=rows, seeds=seeds, **options):
             shown += 1
             if json:
-                show(msgspec.json.encode(row).decode())
+                write(msgspec.json.encode(row).decode())
                 continue
-            show(f"row {shown}")
+            write(f"row {shown}")
             for line in in_full(row, 1):
-                show(line)
-            show()
+                write(line)
+            write()
     return shown
 
 

@@ -12,7 +12,7 @@ from agentic_synth.cli.opened import existing_store, opened_store
 from agentic_synth.cli.options import Json, Store
 from agentic_synth.cli.outcome import run_async
 from agentic_synth.cli.summary import summary
-from agentic_synth.cli.terminal import say, show, table, write_json
+from agentic_synth.cli.terminal import say, table, write, write_json
 from agentic_synth.errors import ConfigError
 from agentic_synth.telemetry.figures import duration
 
@@ -47,7 +47,7 @@ def runs(
         (run.id, _when(run.started), run.recipe, run.state, f"{run.accepted:,}", _asked(run), _took(run), run.out)
         for run in found
     ]
-    show(table(["run", "started", "recipe", "state", "rows", "asked", "took", "out"], rows))
+    write(table(["run", "started", "recipe", "state", "rows", "asked", "took", "out"], rows))
 
 
 def report(run: RunName = "last", store: Store = None, json: Json = False) -> None:
@@ -64,19 +64,19 @@ def report(run: RunName = "last", store: Store = None, json: Json = False) -> No
     if json:
         write_json(record)
         return
-    show(f"run {found.id}: {found.recipe}, begun {_when(found.started)}, seed {found.seed}")
+    write(f"run {found.id}: {found.recipe}, begun {_when(found.started)}, seed {found.seed}")
     statistics = record["statistics"]
     if not statistics:
-        show(f"{found.state}: it left no statistics")
+        write(f"{found.state}: it left no statistics")
         return
     for line in summary(found.state, statistics, _file(found.out)):
-        show(line)
+        write(line)
     for name in ("latency_seconds", "ttft_seconds"):
         if (told := statistics[name])["count"]:
             figures = ", ".join(f"{key} {told[key] * 1_000:,.1f} ms" for key in ("p50", "p95", "p99", "max"))
-            show(f"  {name.removesuffix('_seconds'):<9} {figures}")
+            write(f"  {name.removesuffix('_seconds'):<9} {figures}")
     if statistics["peak_memory_bytes"]:
-        show(f"  {'memory':<9} {statistics['peak_memory_bytes'] / 1e6:,.0f} MB at most")
+        write(f"  {'memory':<9} {statistics['peak_memory_bytes'] / 1e6:,.0f} MB at most")
 
 
 def found_run(file: Path | None, name: str) -> Run:

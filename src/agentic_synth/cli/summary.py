@@ -53,7 +53,7 @@ def _details(statistics: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if statistics["offline"]:
         yield "offline", "made by the local generator; no model was used"
     if requests["attempts"] or requests["from_store"] or requests["failures"]:
-        yield "calls", _calls(requests)
+        yield "calls", _calls(requests, "made here" if list(statistics["upstreams"]) == ["offline"] else "sent")
     if tokens["input"] or tokens["output"]:
         estimated = " (estimated)" if tokens["estimated"] else ""
         yield "tokens", f"{short(tokens['input'])} in, {short(tokens['output'])} out{estimated}"
@@ -67,9 +67,9 @@ def _details(statistics: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from (("", line) for line in _reasons(requests["failure_reasons"]))
 
 
-def _calls(requests: Mapping[str, Any]) -> str:
+def _calls(requests: Mapping[str, Any], verb: str) -> str:
     kinds = [f"{requests[name]:,} {name}" for name in ("repairs", "regenerations", "retries") if requests[name]]
-    said = f"{requests['attempts']:,} sent" + (f" (of these {', '.join(kinds)})" if kinds else "")
+    said = f"{requests['attempts']:,} {verb}" + (f" (of these {', '.join(kinds)})" if kinds else "")
     return said + (f", {requests['from_store']:,} answered from the store" if requests["from_store"] else "")
 
 

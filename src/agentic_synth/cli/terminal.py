@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-__all__ = ["clipped", "say", "show", "table", "write_json"]
+__all__ = ["clipped", "message_lines", "say", "table", "write", "write_json"]
 
 
 def say(text: str = "") -> None:
@@ -16,7 +16,7 @@ def say(text: str = "") -> None:
     sys.stderr.flush()
 
 
-def show(text: str = "") -> None:
+def write(text: str = "") -> None:
     """Write a line of the result."""
     sys.stdout.write(f"{text}\n")
 
@@ -25,7 +25,7 @@ def write_json(value: Any) -> None:
     """Write *value* as readable JSON to stdout."""
     import msgspec  # noqa: PLC0415 - keeps --help fast
 
-    show(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]], *, width: int | None = None) -> str:
@@ -44,6 +44,14 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]], *, width: int | 
         ]
         lines.append("  ".join(parts).rstrip())
     return "\n".join([lines[0], "  ".join("-" * size for size in widths), *lines[1:]])
+
+
+def message_lines(role: str, content: Any) -> Iterator[str]:
+    """A chat message, its role before the first line; parts that are no text are named."""
+    if not isinstance(content, str):
+        content = "\n".join(str(part.get("text", f"[{part.get('type', 'part')}]")) for part in content or ())
+    for number, line in enumerate(content.splitlines() or [""]):
+        yield f"  {'' if number else role + ':':<10} {line}".rstrip()
 
 
 def clipped(text: str, width: int) -> str:

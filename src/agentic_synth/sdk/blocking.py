@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from agentic_synth.config import Config
 from agentic_synth.sdk.portal import Portal
 from agentic_synth.sdk.recipe_run import RecipeSource, Run, RunOptions, SeedSource
 from agentic_synth.sdk.synth import Prompt, Synth
 from agentic_synth.types import Delta, Json, Response
+
+if TYPE_CHECKING:
+    from agentic_synth.sdk.estimate import Estimate
 
 __all__ = ["BlockingSynth"]
 
@@ -77,15 +80,25 @@ class BlockingSynth:
         """See :meth:`Synth.run`."""
         return self._portal.call(self._synth.run(recipe, rows=rows, seeds=seeds, out=out, **options))
 
+    def estimate(
+        self,
+        recipe: RecipeSource,
+        *,
+        rows: int | None = None,
+        seeds: SeedSource | None = None,
+        shown: int = 3,
+        **options: Unpack[RunOptions],
+    ) -> Estimate:
+        """See :meth:`Synth.estimate`."""
+        return self._portal.call(self._synth.estimate(recipe, rows=rows, seeds=seeds, shown=shown, **options))
+
     def statistics(self) -> dict[str, Json]:
         """See :meth:`Synth.statistics`."""
         return self._synth.statistics()
 
     def close(self) -> None:
-        """Close connections, store and loop; closing twice is allowed."""
-        if self._portal.alive:
-            self._portal.call(self._synth.aclose())
-            self._portal.close()
+        """Cancel what runs in other threads, close connections, store and loop; closing twice is allowed."""
+        self._portal.close(self._synth.aclose)
 
     def __enter__(self) -> Self:
         return self

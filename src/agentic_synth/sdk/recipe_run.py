@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -14,7 +14,7 @@ import msgspec
 
 from agentic_synth.cache.ledger import Output, RunState, new_run_id
 from agentic_synth.cache.ledger import Run as LedgerEntry
-from agentic_synth.errors import BudgetSpent, RecipeError
+from agentic_synth.errors import BudgetSpent, ConfigError, RecipeError
 from agentic_synth.recipes.lineage import Lineage
 from agentic_synth.recipes.load import load_recipe
 from agentic_synth.recipes.model import Recipe
@@ -57,8 +57,8 @@ class RunOptions(TypedDict, total=False):
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """What a run did. *state* is ``complete`` only if every asked row is there; *rows* were accepted.
 
-    *out* is where they are (None: stdout, or nowhere), *error* what ended the run early, *cost* dollars (None: no price is
-    known), *statistics* everything else, as ``--stats`` writes it.
+    *out* is where they are (None: stdout), *error* what ended the run early, *cost* dollars (None: no price is known),
+    *statistics* everything else, as ``--stats`` writes it.
     """
 
     id: str
@@ -89,9 +89,11 @@ class RecipeRun:
         said: Mapping[str, str | None],
     ) -> None:
         """*said* are the model and base URL that were given by hand, which win over the recipe's own."""
-        self.options = options
+        self.options = _known(options)
         recipe = load_recipe(source, overrides=options.get("overrides", {}))
         changes: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
+        if "model" in changes:
+            changes["base_url"] = said["base_url"]  # the recipe's was that of its own model
         if "seed" in options:
             changes["seed"] = options["seed"]
         recipe = recipe.model_copy(update=changes)
@@ -114,6 +116,8 @@ class RecipeRun:
 
     def _wanted(self) -> int | None:
         if self.explicit_rows is not None:
+            if self.explicit_rows < 0:
+                raise ConfigError(f"{self.explicit_rows} rows cannot be made", mend="ask for a number from 0 up")
             return self.explicit_rows
         if self.seeds is None:
             raise RecipeError(
@@ -126,12 +130,12 @@ class RecipeRun:
     def columns(self) -> list[SinkColumn]:
         """The columns of the output, in order."""
         columns = [SinkColumn(name, schema) for name, schema in self.plan.outputs.items()]
-        if self.marked:
+        if self.marked and UPSTREAM_COLUMN not in self.plan.outputs:
             columns.append(SinkColumn(UPSTREAM_COLUMN, {"type": "string"}))
         return columns
 
     def seed_rows(self) -> Iterator[dict[str, Any]] | None:
-        """Each seed row as often as it is used; from the start again where more rows were asked than there are seeds."""
+        """Each seed row as often as it is used; again from the first where more rows were asked than that gives."""
         if self.seeds is None:
             return None
         passes = itertools.repeat(self.seeds) if self.explicit_rows is not None else iter([self.seeds])
@@ -151,12 +155,14 @@ class RecipeRun:
     async def batches(self, output: Output) -> AsyncGenerator[list[Filled], None]:
         """Filled slots; see :class:`RowRun`."""
         lineage = Lineage(seed=self.recipe.seed, epoch=output.epoch)
-        rows = Rows(self.plan, lineage, self._session.engine, passes=output.passes)
-        durable = self._session.remembers or self.offline
+        keep_rejections = "rejects" in self.options
+        rows = Rows(self.plan, lineage, self._session.engine, passes=output.passes, keep_rejections=keep_rejections)
+        forgets = any(asked.reuse == "no_store" for asked in self.plan.asked.values())
+        durable = (self._session.remembers or self.offline) and not forgets
         flow = Flow(
             wanted=self.wanted,
             spare=self.wanted or 0 if self.explicit_rows is not None else 0,
-            window=self.options.get("window", 1_024),
+            window=self.options.get("window") or self._session.window,
             keep=1_000 if durable else 4_000,
             lead=32_768 if durable else 4_000,
             ordered=not self.options.get("unordered", False),
@@ -174,8 +180,10 @@ class RecipeRun:
         row = filled.row
         assert row is not None
         if self.marked:
-            names = dict.fromkeys(answered.response.upstream for answered in filled.answers.values())
-            row[UPSTREAM_COLUMN] = "+".join(names) or None
+            # Seeds that were made like this say it already.
+            names = [*str(row.get(UPSTREAM_COLUMN) or "").split("+")]
+            names += [answered.response.upstream for answered in filled.answers.values()]
+            row[UPSTREAM_COLUMN] = "+".join(dict.fromkeys(filter(None, names))) or None
         return row
 
     async def execute(self, out: str | None, progress: Progress | None = None) -> Run:
@@ -184,36 +192,49 @@ class RecipeRun:
         Raises:
             SynthError: the run could not go on; the rows made until then are kept, and a rerun goes on from there.
         """
-        name = str(Path(out).absolute()) if out not in (None, "-") else f"- {self.recipe.recipe}"
-        ledger, fresh = self._session.ledger, self.options.get("fresh", False)
-        output = await ledger.open_output(name, fresh=fresh)
-        entry = self._entry(name, output, fresh=fresh)
-        sink, rejects = self._sinks(out)
-        await ledger.begin(entry)
-        error: BaseException | None = None
-        try:
-            async with _shown(progress, self.snapshot):
-                await self._flow(output, sink, rejects)
-        except BaseException as caught:
-            error = caught
-        run = self._run(entry, out, error)
-        deliver = run.state in ("complete", "short") or (run.rows > 0 and not self._better(out, output))
-        try:
-            await sink.close(deliver=deliver)
-            if rejects is not None:
-                await rejects.close(deliver=True)
-        finally:
+        ledger, name, fresh = self._session.ledger, self._output_name(out), self.options.get("fresh", False)
+        async with self._sinks(out) as (sink, rejects):
+            output = await ledger.open_output(name, fresh=fresh)
+            entry = self._entry(name, output, fresh=fresh)
+            await ledger.begin(entry)
+            error: BaseException | None = None
+            delivered = False
+            try:
+                async with _shown(progress, self.snapshot):
+                    await self._flow(output, sink, rejects)
+            except BaseException as caught:  # noqa: BLE001 - kept and raised again, once the file is whole
+                error = caught
+            run = self._run(entry, out, error)
+            try:
+                deliver = run.state in ("complete", "short") or (run.rows > 0 and not self._better(out, output))
+                await sink.close(deliver=deliver)
+                delivered = deliver
+                if rejects is not None:
+                    await rejects.close(deliver=True)
+            except BaseException as caught:  # noqa: BLE001 - as above, once the ledger tells the truth
+                error = caught if error is None or isinstance(error, BudgetSpent) else error
+                run = self._run(entry, out, error)
             statistics = msgspec.json.encode(run.statistics).decode()
-            await ledger.finish(entry.id, run.state, run.rows, statistics, delivered=deliver)
+            await ledger.finish(entry.id, run.state, run.rows, statistics, delivered=delivered)
         if error is not None and not isinstance(error, BudgetSpent):
             raise error
-        return run if deliver else msgspec.structs.replace(run, out=f"{out}.partial")
+        return run if delivered or run.out is None else msgspec.structs.replace(run, out=f"{out}.partial")
 
-    def _sinks(self, out: str | None) -> tuple[Sink, Sink | None]:
-        rejects = None
-        if "rejects" in self.options:
-            rejects = open_sink(self.options["rejects"], [SinkColumn(column) for column in _REJECTS])
-        return open_sink(out, self.columns()), rejects
+    def _output_name(self, out: str | None) -> str:
+        """What the ledger calls the output, so that the next run of it goes on from this one."""
+        return str(Path(out).absolute()) if out is not None and out != "-" else f"- {self.recipe.recipe}"
+
+    @asynccontextmanager
+    async def _sinks(self, out: str | None) -> AsyncIterator[tuple[Sink, Sink | None]]:
+        """The output and the file of rejects; what was not delivered by the end is left beside its name."""
+        async with AsyncExitStack() as opened:
+            rejects = None
+            if "rejects" in self.options:
+                rejects = open_sink(self.options["rejects"], [SinkColumn(column) for column in _REJECTS])
+                opened.push_async_callback(rejects.close, deliver=False)
+            sink = open_sink(out, self.columns())
+            opened.push_async_callback(sink.close, deliver=False)
+            yield sink, rejects
 
     async def _flow(self, output: Output, sink: Sink, rejects: Sink | None) -> None:
         async with aclosing(self.batches(output)) as batches:
@@ -268,12 +289,24 @@ class RecipeRun:
             asked=self.wanted,
             out=None if out in (None, "-") else out,
             seconds=seconds,
-            usage=Usage(statistics.tokens_in, statistics.tokens_out, statistics.tokens_cached, statistics.tokens_reasoning),
+            usage=Usage(
+                statistics.tokens_in, statistics.tokens_out, statistics.tokens_cached, statistics.tokens_reasoning
+            ),
             cost=None if statistics.unpriced and not statistics.dollars else statistics.dollars,
             statistics=statistics.as_dict(seconds),
             error=str(error) if error is not None else None,
             budget_spent=isinstance(error, BudgetSpent),
         )
+
+
+def _known(options: RunOptions) -> RunOptions:
+    """*options*, which no type checker may have looked at."""
+    known = RunOptions.__annotations__
+    if unknown := options.keys() - known:
+        raise ConfigError(f"a run has no option {', '.join(sorted(unknown))}", mend=f"there are: {', '.join(known)}")
+    if options.get("window", 1) < 1:
+        raise ConfigError(f"window is {options['window']}, which makes no row", mend="give a number from 1 up")
+    return options
 
 
 @asynccontextmanager

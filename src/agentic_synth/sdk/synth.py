@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import msgspec
 
-from agentic_synth.config import Config, UpstreamConfig, load_config
+from agentic_synth.config import Config, Secret, UpstreamConfig, load_config
+from agentic_synth.errors import ConfigError, InvalidRequest
+from agentic_synth.policies.spending import Spending
 from agentic_synth.sdk.recipe_run import RecipeRun, RecipeSource, Run, RunOptions, SeedSource
 from agentic_synth.sdk.session import Session
 from agentic_synth.telemetry.progress import Progress
 from agentic_synth.types import Delta, Json, Message, Request, Response, Reuse
 from agentic_synth.upstreams import resolve_upstream
+
+if TYPE_CHECKING:
+    from agentic_synth.sdk.estimate import Estimate
 
 __all__ = ["Run", "Synth"]
 
@@ -24,12 +29,13 @@ Prompt = str | Sequence[Message | dict[str, Any]]
 class Synth:
     """Synthetic data from a model, or from the ``offline`` generator where no model is named and no key is set.
 
-    Everything that is asked goes through one engine: what was paid for is stored before it is used, limits are found and
-    kept, failures are retried or sent to *fallback*. Use it as an async context manager, or call :meth:`aclose`.
+    Everything that is asked goes through one engine: what was paid for is stored before it is used, limits are found
+    and kept, failures are retried or sent to *fallback*. Use it as an async context manager, or call :meth:`aclose`.
 
     *model* is ``provider/model``, or a model's name with *base_url*. *store* is a folder or ``.sqlite`` file
-    (``":none:"`` keeps nothing), *concurrency* a fixed number of calls in flight instead of the adaptive limit, *budget*
-    what may be spent (``"5usd"``, ``"2Mtok"``, ``"10000req"``). *config* takes the place of environment and files.
+    (``":none:"`` keeps nothing), *concurrency* a fixed number of calls in flight instead of the adaptive limit,
+    *budget* what may be spent (``"5usd"``, ``"2Mtok"``, ``"10000req"``). *config* takes the place of environment and
+    files; what is named beside it wins over it, and over what a recipe says, but never over a column's own model.
 
     Raises:
         ConfigError: a setting is wrong, or a key is missing.
@@ -50,21 +56,34 @@ class Synth:
         flags = {
             "model": model,
             "base_url": base_url,
-            "fallback": list(fallback) or None,
+            "fallback": [fallback] if isinstance(fallback, str) else list(fallback) or None,
             "store.path": store,
             "engine.concurrency": concurrency,
             "engine.budget": budget,
         }
         self.config = load_config(flags) if config is None else _laid_over(config, flags)
-        self._api_key = api_key
+        self._api_key = Secret(api_key) if api_key else None
         self._said = {"model": model, "base_url": base_url}
         self.upstream = self._resolve(None, None)
         """The upstream of everything that names no other."""
         self._session: Session | None = None
+        self._check()
+
+    def _check(self) -> None:
+        """Tell what is wrong now, and not when something is first asked."""
+        if self._api_key is not None and not self.config.model:
+            raise ConfigError(
+                "an API key is given, but no model is named",
+                mend='name the model that it is for: Synth("openai/gpt-4.1-mini", api_key=...)',
+            )
+        for reference in self.config.fallback if self.config.engine.fallback else ():
+            self._resolve(reference, None)
+        if self.config.engine.budget:
+            Spending.parse(self.config.engine.budget)
 
     def _resolve(self, reference: str | None, base_url: str | None) -> UpstreamConfig:
-        usual = reference is None or reference == self.config.model
-        key = self._api_key if usual else None
+        usual = reference in (None, self.config.model) and base_url in (None, self.config.base_url)
+        key = self._api_key.reveal() if self._api_key is not None and usual else None
         return resolve_upstream(reference, base_url=base_url, api_key=key, config=self.config)
 
     @property
@@ -88,8 +107,8 @@ class Synth:
 
         With *schema* (a JSON Schema, or a type Pydantic can describe) the answer is checked, corrected once and
         regenerated where it does not fit; its value is ``Response.data``. *parameters* such as ``temperature`` and
-        ``max_tokens`` go to the model. *reuse* is ``exact`` by default where the request is deterministic (temperature 0
-        or a seed), otherwise ``never``: asked anew, stored for audit only.
+        ``max_tokens`` go to the model. *reuse* is ``exact`` by default where the request is deterministic (temperature
+        0 or a seed), otherwise ``never``: asked anew, stored for audit only.
 
         Raises:
             SynthError: no upstream could answer, or nothing it said fits the schema.
@@ -132,7 +151,7 @@ class Synth:
         if isinstance(prompt, str):
             turns.append(Message("user", prompt))
         else:
-            turns += [turn if isinstance(turn, Message) else msgspec.convert(turn, Message) for turn in prompt]
+            turns += [_turn(turn) for turn in prompt]
         deterministic = parameters.get("temperature") == 0 or "seed" in parameters
         return Request(
             model=self.session.name_of(model, None),
@@ -151,8 +170,8 @@ class Synth:
     ) -> AsyncGenerator[dict[str, Any], None]:
         """The rows of *recipe*, as they are accepted; a slow taker slows the asking.
 
-        *recipe* is a file, the name of a built-in recipe, a dict or a :class:`Recipe`. Without *rows* there is one row a
-        seed.
+        *recipe* is a file, the name of a built-in recipe, a dict or a :class:`Recipe`. Without *rows* there is one row
+        a seed.
 
         Raises:
             RecipeError, ConfigError: the input is wrong; told before anything is asked.
@@ -210,6 +229,24 @@ class Synth:
         """
         return await self.execute(self.prepare(recipe, rows=rows, seeds=seeds, **options), out=out)
 
+    async def estimate(
+        self,
+        recipe: RecipeSource,
+        *,
+        rows: int | None = None,
+        seeds: SeedSource | None = None,
+        shown: int = 3,
+        **options: Unpack[RunOptions],
+    ) -> Estimate:
+        """What a run would ask and cost, with the prompts of the first *shown* rows; nothing is sent.
+
+        Answers that are stored already are counted apart; stand-ins take the place of answers that later prompts need.
+        """
+        from agentic_synth.sdk.estimate import estimate_run  # noqa: PLC0415 - only a dry run needs it
+
+        run = self.prepare(recipe, rows=rows, seeds=seeds, **options)
+        return await estimate_run(run, self.session.engine, self.session.price_of, shown=shown)
+
     def statistics(self) -> dict[str, Json]:
         """A snapshot of the engine: requests, answers from the store, and each upstream's limits and failures."""
         return self._session.engine.statistics() if self._session is not None else {}
@@ -229,8 +266,17 @@ class Synth:
         await self.aclose()
 
 
+def _turn(turn: Message | dict[str, Any]) -> Message:
+    try:
+        return msgspec.convert(turn, Message)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(
+            f"{turn!r:.80} is no chat message: {error}", mend='write {"role": "user", "content": "..."}'
+        ) from None
+
+
 def _laid_over(config: Config, flags: dict[str, Any]) -> Config:
-    """*config* with what was said beside it."""
+    """*config* with what was said beside it, checked like any other settings."""
     groups: dict[str, dict[str, Any]] = {"engine": {}, "store": {}}
     own: dict[str, Any] = {}
     for key, value in flags.items():
@@ -240,4 +286,7 @@ def _laid_over(config: Config, flags: dict[str, Any]) -> Config:
     for group, changes in groups.items():
         if changes:
             own[group] = msgspec.structs.replace(getattr(config, group), **changes)
-    return msgspec.structs.replace(config, **own)
+    try:
+        return msgspec.convert(msgspec.to_builtins(msgspec.structs.replace(config, **own)), Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"a setting is wrong: {error}", mend="look it up in the fields of Config") from None

@@ -1,0 +1,67 @@
+"""``synth generate --dry-run``: what a run would ask and cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from agentic_synth.cli.terminal import message_lines, say, table, write
+from agentic_synth.telemetry.figures import dollars, short
+
+if TYPE_CHECKING:
+    from agentic_synth.sdk.estimate import Estimate
+    from agentic_synth.sdk.recipe_run import RunOptions
+    from agentic_synth.sdk.synth import Synth
+
+__all__ = ["show_estimate"]
+
+SHOWN = 3
+"""How many rows' prompts are shown."""
+
+
+async def show_estimate(
+    opened: Callable[[], Synth], recipe: str, rows: int | None, seeds: str | None, options: RunOptions
+) -> None:
+    """Show the prompts of the first rows, and calls, tokens and dollars of the whole run."""
+    async with opened() as synth:
+        estimate = await synth.estimate(recipe, rows=rows, seeds=seeds, shown=SHOWN, **options)
+    for prompt in estimate.prompts:
+        after = ", after answers that are stand-ins here" if prompt.invented else ""
+        write(f"row {prompt.row + 1}, {prompt.column}, asked of {prompt.model}{after}")
+        for message in prompt.messages:
+            for line in message_lines(message.role, message.content):
+                write(line)
+        write()
+    for line in _figures(estimate):
+        write(line)
+    say("nothing was sent")
+
+
+def _figures(estimate: Estimate) -> list[str]:
+    rows = "as many rows as there are seeds" if estimate.rows is None else f"{estimate.rows:,} rows"
+    if not estimate.columns:
+        return [f"{rows}; no model is needed"]
+    lines = [
+        table(
+            ["column", "model", "calls", "stored", "tokens in", "tokens out", "dollars"],
+            [
+                (
+                    column.column,
+                    column.model,
+                    round(column.calls),
+                    round(column.stored),
+                    short(round(column.input_tokens)),
+                    short(round(column.output_tokens)),
+                    "no price" if column.dollars is None else dollars(column.dollars),
+                )
+                for column in estimate.columns
+            ],
+        ),
+        "",
+    ]
+    cost = "of unknown price" if estimate.dollars is None else f"about {dollars(estimate.dollars)}"
+    lines.append(
+        f"{rows}: about {round(estimate.calls):,} calls, {cost}, told from {estimate.sampled:,} rehearsed rows;"
+    )
+    lines.append("repairs, regenerations and refills come on top, and how long answers will be is a guess")
+    return lines
