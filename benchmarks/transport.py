@@ -10,7 +10,9 @@ import argparse
 import asyncio
 import json
 import platform
+import random
 import resource
+import socket
 import ssl
 import subprocess
 import sys
@@ -45,9 +47,13 @@ ANSWER = {
     "choices": [{"index": 0, "message": {"role": "assistant", "content": "word " * 100}, "finish_reason": "stop"}],
     "usage": {"prompt_tokens": 24, "completion_tokens": 100, "total_tokens": 124},
 }
-REQUEST = Request(model="openai/bench-1", messages=(Message("user", "Write a function to calculate fibonacci numbers"),))
+REQUEST = Request(
+    model="openai/bench-1", messages=(Message("user", "Write a function to calculate fibonacci numbers"),)
+)
 CALL = Call(request=REQUEST, model="bench-1")
-LIMITS = b"x-ratelimit-limit-requests: 5000\r\nx-ratelimit-remaining-requests: 4999\r\nx-ratelimit-reset-requests: 12ms\r\n"
+LIMITS = (
+    b"x-ratelimit-limit-requests: 5000\r\nx-ratelimit-remaining-requests: 4999\r\nx-ratelimit-reset-requests: 12ms\r\n"
+)
 
 
 class ServerProtocol(asyncio.Protocol):
@@ -59,6 +65,18 @@ class ServerProtocol(asyncio.Protocol):
         self._answer = head % (LIMITS, len(body)) + body
         self._pending = b""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writable = asyncio.Event()
+        self._writable.set()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        for task in self._tasks:
+            task.cancel()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -71,8 +89,9 @@ class ServerProtocol(asyncio.Protocol):
             if len(self._pending) < end + 4 + length:
                 return
             self._pending = self._pending[end + 4 + length :]
-            if b"/paced/" in head:
-                task = asyncio.get_running_loop().create_task(self._paced())
+            if b"/paced/" in head or b"/flood/" in head:
+                pace = self._paced() if b"/paced/" in head else self._flood()
+                task = asyncio.get_running_loop().create_task(pace)
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
             else:
@@ -88,6 +107,14 @@ class ServerProtocol(asyncio.Protocol):
             event = b"data: " + json.dumps(chunk).encode() + b"\n\n"
             self._transport.write(b"%x\r\n%s\r\n" % (len(event), event))
         self._transport.write(b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")
+
+    async def _flood(self) -> None:
+        """As many tokens as the reader takes, for ever."""
+        self._transport.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
+        event = b"data: " + json.dumps({"choices": [{"delta": {"content": "x" * 1_000}}]}).encode() + b"\n\n"
+        while True:
+            self._transport.write(event)
+            await self._writable.wait()
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -143,8 +170,6 @@ def running(certificate: Path, *, http2: bool = False) -> Iterator[int]:
 
 
 def wait_for_port(port: int) -> None:
-    import socket
-
     end = time.monotonic() + 20
     while time.monotonic() < end:
         with socket.socket() as probe:
@@ -269,6 +294,8 @@ async def suite_streams(certificate: Path, authority: Path) -> Figures:
                 count, last = count + 1, now
             return count
 
+        await asyncio.gather(*(consume() for _ in range(512)))  # opens the connections
+        gaps.clear()
         cpu, wall = time.process_time(), time.perf_counter()
         deltas = sum(await asyncio.gather(*(consume() for _ in range(512))))
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
@@ -286,10 +313,9 @@ async def suite_streams(certificate: Path, authority: Path) -> Figures:
 
 
 def sockets_to(port: int) -> int:
-    """Established connections of this process to *port*."""
-    import psutil
-
-    return sum(1 for c in psutil.Process().net_connections("tcp") if c.raddr and c.raddr.port == port)
+    """Established connections to *port*, as the kernel lists them (Linux)."""
+    rows = [line.split() for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]
+    return sum(1 for row in rows if row[3] == "01" and int(row[2].partition(":")[2], 16) == port)
 
 
 async def suite_http2(certificate: Path, authority: Path) -> Figures:
@@ -308,6 +334,89 @@ async def suite_http2(certificate: Path, authority: Path) -> Figures:
         await upstream.aclose()
     answered = sum(1 for task in waiting if task.result().response.text)
     return {"in_flight": 1_000, "answered": answered, "sockets": sockets, "protocol": statistics.protocol, "cpu": cpu}
+
+
+async def suite_cancels(certificate: Path, authority: Path) -> Figures:
+    """100,000 calls, plain and streamed, cancelled at random moments: what is left of them."""
+    with running(certificate) as port:
+        config = config_of(port, authority, max_connections=100)
+        upstream = HttpUpstream(config)
+        await upstream(CALL)
+        rng, total, finished = random.Random(0), 100_000, 0
+        streamed = Call(request=msgspec.structs.replace(REQUEST, stream=True), model="bench-1")
+
+        async def once(call: Call) -> None:
+            nonlocal finished
+            body = (await upstream(call)).response.body
+            if body is not None:
+                await body.aclose()
+            finished += 1
+
+        loop, sizes = asyncio.get_running_loop(), []
+        for turn in range(total // 100):
+            tasks = [asyncio.ensure_future(once(rng.choice((CALL, streamed)))) for _ in range(100)]
+            for task in tasks:
+                loop.call_later(rng.random() * 0.01, task.cancel)
+            await asyncio.gather(*tasks, return_exceptions=True)
+            if turn % 100 == 0:
+                sizes.append(resident_kib() // 1024)
+        statistics = upstream.statistics()
+        reply = await upstream(CALL)
+        sockets = sockets_to(port)
+        await upstream.aclose()
+    left = {"in_flight": statistics.in_flight, "waiting": statistics.waiting, "tasks": len(asyncio.all_tasks()) - 1}
+    figures = {"calls": total, "finished": finished, "left": left, "sockets": sockets}
+    return figures | {"alive": bool(reply.response.text), "mib": sizes}
+
+
+def resident_kib() -> int:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1])
+
+
+async def suite_stalled(certificate: Path, authority: Path) -> Figures:
+    """Memory that a stream holds while its consumer has stopped reading and its sender has not stopped sending."""
+    with running(certificate) as port:
+        upstream = HttpUpstream(config_of(port, authority, base_url=f"https://127.0.0.1:{port}/flood"))
+        call = Call(request=msgspec.structs.replace(REQUEST, stream=True), model="bench-1")
+        bodies = [(await upstream(call)).response.body for _ in range(10)]
+        before, count = resident_kib(), 200
+        bodies += [(await upstream(call)).response.body for _ in range(count)]
+        await asyncio.sleep(3)
+        held = resident_kib() - before
+        for body in bodies:
+            assert body is not None
+            await body.aclose()
+        await upstream.aclose()
+    return {"streams": count, "kib_a_stream": round(held / count, 1)}
+
+
+IDLE = """
+import asyncio, re, sys
+from agentic_synth.config import UpstreamConfig
+from agentic_synth.transport.upstream import HttpUpstream
+from agentic_synth.types import Call, Message, Request
+
+async def main():
+    base_url = f"https://127.0.0.1:{sys.argv[1]}/v1"
+    config = UpstreamConfig(reference="m", name="m", model="m", wire="openai", base_url=base_url, ca_file=sys.argv[2])
+    upstream = HttpUpstream(config)
+    await upstream(Call(request=Request(model="m", messages=(Message("user", "hi"),)), model="m"))
+    print(re.search(r"VmRSS:\\s+(\\d+)", open("/proc/self/status").read())[1])
+    await upstream.aclose()
+
+asyncio.run(main())
+"""
+
+
+async def suite_idle(certificate: Path, authority: Path) -> Figures:
+    """Resident memory of a process that has one client open and has sent one request."""
+    with running(certificate) as port:
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", IDLE, str(port), str(authority)), stdout=subprocess.PIPE
+        )
+        said, _ = await child.communicate()
+    return {"mib": round(int(said) / 1024, 1)}
 
 
 async def suite_sse(certificate: Path, authority: Path) -> Figures:
@@ -342,6 +451,9 @@ SUITES: dict[str, Callable[[Path, Path], Awaitable[Figures]]] = {
     "latency": suite_latency,
     "streams": suite_streams,
     "http2": suite_http2,
+    "cancels": suite_cancels,
+    "stalled": suite_stalled,
+    "idle": suite_idle,
     "sse": suite_sse,
 }
 
