@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias, cast
@@ -32,12 +32,14 @@ import uvloop
 from agentic_synth.config import UpstreamConfig
 from agentic_synth.transport.aiohttp_client import AiohttpClient
 from agentic_synth.transport.client import HttpClient
+from agentic_synth.transport.pyreqwest_client import PyreqwestClient
 from agentic_synth.transport.sse import SseParser
 from agentic_synth.transport.upstream import HttpUpstream
 from agentic_synth.types import Call, Message, Request
 
 Once: TypeAlias = Callable[[], Awaitable[object]]
 Figures: TypeAlias = dict[str, Any]
+Clients: TypeAlias = dict[str, Callable[[UpstreamConfig, Mapping[str, str]], HttpClient]]
 
 ANSWER = {
     "id": "chatcmpl-0",
@@ -231,7 +233,7 @@ async def candidates(port: int, authority: Path) -> AsyncIterator[tuple[str, Onc
 
         yield "bare aiohttp", bare_aiohttp
 
-    clients: dict[str, HttpClient | None] = {"ours on pyreqwest": None, "ours on aiohttp": AiohttpClient(config)}
+    clients: Clients = {"ours on pyreqwest": PyreqwestClient, "ours on aiohttp": AiohttpClient}
     for name, client in clients.items():
         upstream = HttpUpstream(config, client)
         yield name, lambda upstream=upstream: upstream(CALL)  # type: ignore[misc]

@@ -6,6 +6,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from typer.main import get_command
+
+from agentic_synth.cli.main import app
+from agentic_synth.cli.outcome import ExitCode
 from tests.docs_pages import ROOT
 
 __all__ = ["CLI_PAGE", "cli_page", "sayings"]
@@ -33,8 +37,6 @@ _MEANINGS = {
 
 def cli_page() -> str:
     """The page as it should be."""
-    from agentic_synth.cli.outcome import ExitCode
-
     codes = "".join(f"| {code.value} | {_MEANINGS[code.name]} |\n" for code in ExitCode)
     return f"{_HEAD}{codes}\n" + "\n".join(
         f"## {context.command_path}\n\n```text\n{_help(context)}\n```\n" for context in _contexts()
@@ -51,10 +53,6 @@ def sayings() -> Iterator[str]:
 
 
 def _contexts() -> Iterator[Any]:
-    from typer.main import get_command
-
-    from agentic_synth.cli.main import app
-
     yield from _under(get_command(app), "synth", None)
 
 

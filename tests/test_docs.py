@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import pytest
 from agentic_synth import errors
 from agentic_synth.config import FLAGS, VARIABLES, Config, load_config
 from agentic_synth.providers import PROVIDERS
+from agentic_synth.recipes.model import KINDS, ModelColumn, Recipe
+from agentic_synth.recipes.samplers_fake import SHORT_NAMES
 from agentic_synth.testing.serve import SimulatorProcess
 from tests.docs_pages import ROOT, Reader, blocks_of, links_of, pages
 from tests.docs_reference import CLI_PAGE, sayings
@@ -55,6 +58,12 @@ def test_links_lead_somewhere(name: str) -> None:
         assert target.exists(), f"{link} is not there"
         if fragment:
             assert fragment[1:] in anchors_of(target), f"{link} has no {fragment}"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_files_that_are_named_are_there(name: str) -> None:
+    for path in re.findall(r"`((?:[\w*]+/)+[\w*]+\.\w+)`", PAGES[name].read_text("utf-8")):
+        assert any(ROOT.glob(path)) or any(ROOT.glob(f"src/agentic_synth/{path}")), f"{path} is not there"
 
 
 def anchors_of(page: Path) -> set[str]:
@@ -99,12 +108,20 @@ def test_every_error_is_described() -> None:
 
 
 def test_every_word_of_a_recipe_is_described() -> None:
-    from agentic_synth.recipes.model import KINDS, ModelColumn, Recipe
-    from agentic_synth.recipes.samplers_fake import SHORT_NAMES
-
     page = PAGES["docs/recipes.md"].read_text("utf-8")
     fields = {field.alias or name for model in (Recipe, ModelColumn) for name, field in model.model_fields.items()}
     assert not [word for word in {*KINDS, *fields, *SHORT_NAMES} if not re.search(rf"`{word}`|\b{word}:", page)]
+
+
+def test_every_dependency_has_its_reason() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    required = [
+        *project["dependencies"],
+        *(one for extra in project["optional-dependencies"].values() for one in extra),
+    ]
+    names = {re.split(r"[\[>=<; ]", one)[0] for one in required} - {"agentic-synth"}
+    page = PAGES["docs/why.md"].read_text("utf-8")
+    assert not [name for name in names if f"`{name}`" not in page]
 
 
 def _table_rows(page: str, columns: int) -> Iterator[tuple[str, list[str]]]:

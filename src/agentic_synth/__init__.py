@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from agentic_synth.errors import SynthError
     from agentic_synth.recipes.model import Recipe
     from agentic_synth.sdk.blocking import BlockingSynth
-    from agentic_synth.sdk.synth import Run, Synth
+    from agentic_synth.sdk.recipe_run import Run
+    from agentic_synth.sdk.synth import Synth
     from agentic_synth.types import Delta, Message, Request, Response, Usage
 
 __version__ = "0.1.0"
@@ -21,7 +22,7 @@ _HOMES = {
     "Recipe": "agentic_synth.recipes.model",
     "Request": "agentic_synth.types",
     "Response": "agentic_synth.types",
-    "Run": "agentic_synth.sdk.synth",
+    "Run": "agentic_synth.sdk.recipe_run",
     "Synth": "agentic_synth.sdk.synth",
     "SynthError": "agentic_synth.errors",
     "Usage": "agentic_synth.types",

@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -37,7 +37,7 @@ async def _run(ledger: Ledger, *, fresh: bool = False, end: RunState = "complete
     run = Run(id=new_run_id(), recipe="r", out=out, started=1.0, fresh=fresh, epoch=output.epoch)
     await ledger.begin(run)
     if end != "running":
-        await ledger.finish(run.id, end, 3)
+        await ledger.finish(run.id, end, 3, delivered=end in {"complete", "short"})
     return output
 
 
@@ -57,8 +57,10 @@ async def test_a_run_comes_back_as_it_was_recorded(ledger: Ledger) -> None:
     )
     await ledger.begin(run)
     assert ledger.run("0a") == run
-    await ledger.finish("0a", "short", 8, '{"retries": 1}', at=9.0)
-    expected = msgspec.structs.replace(run, state="short", accepted=8, finished=9.0, statistics_json='{"retries": 1}')
+    await ledger.finish("0a", "short", 8, '{"retries": 1}', delivered=True, at=9.0)
+    expected = msgspec.structs.replace(
+        run, state="short", accepted=8, finished=9.0, delivered=True, statistics_json='{"retries": 1}'
+    )
     assert ledger.run("0a") == expected
 
 
@@ -152,7 +154,7 @@ async def test_a_run_is_interrupted_only_if_its_process_is_surely_gone(
     recorded = msgspec.json.encode(process).decode()
     await store.perform(lambda connection: connection.execute("UPDATE runs SET process = ?", (recorded,)) and None)
     assert [run.state for run in ledger.runs()] == [state]
-    await ledger.finish("1", "complete", 1)
+    await ledger.finish("1", "complete", 1, delivered=True)
     assert [run.state for run in ledger.runs()] == ["complete"]
 
 
@@ -161,3 +163,16 @@ def test_run_ids_are_short_and_sort_by_time() -> None:
     assert ids == sorted(ids)
     assert all(re.fullmatch("[0-9a-z]{11}", identity) for identity in [*ids, new_run_id()])
     assert len({new_run_id(5.0) for _ in range(50)}) > 45
+
+
+async def test_a_part_that_was_delivered_may_be_replaced_by_another_part(ledger: Ledger) -> None:
+    for state, delivered, incomplete in [
+        ("interrupted", True, True),
+        ("complete", True, False),
+        ("failed", False, False),
+    ]:
+        await ledger.open_output(OUT)
+        run = Run(id=new_run_id(), recipe="r", out=OUT, started=1.0)
+        await ledger.begin(run)
+        await ledger.finish(run.id, cast("RunState", state), 3, delivered=delivered)
+        assert (await ledger.open_output(OUT)).delivered_incomplete is incomplete

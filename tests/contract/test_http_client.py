@@ -288,6 +288,28 @@ async def test_closing_early_cuts_the_connection(build: Build) -> None:
         assert client.statistics().in_flight == 0
 
 
+async def test_cancelling_before_the_head_closes_the_connection_at_once(
+    build: Build, request: pytest.FixtureRequest
+) -> None:
+    if "pyreqwest" in request.node.callspec.id:
+        request.applymarker(pytest.mark.xfail(reason="pyreqwest detaches the native exchange", raises=TimeoutError))
+    arrived = asyncio.Event()
+
+    async def script(exchange: Exchange) -> None:
+        arrived.set()
+        await exchange.silence()
+
+    async with meeting(build, script) as (client, loopback):
+        task = asyncio.ensure_future(client.send("POST", loopback.url, b"{}"))
+        await arrived.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert client.statistics().in_flight == 0
+        async with asyncio.timeout(1):
+            await loopback.all_closed()
+
+
 async def test_cancelling_at_any_moment_leaks_nothing(build: Build) -> None:
     async def script(exchange: Exchange) -> None:
         await exchange.stream([{"n": n} for n in range(3)])

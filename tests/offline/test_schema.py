@@ -72,6 +72,8 @@ def test_lengths_are_kept(bounds: Schema) -> None:
         {"type": "number", "minimum": -5.5, "maximum": -5.5},
         {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1e-6},
         {"type": "number", "minimum": 1e300},
+        {"type": "number", "default": 1e308, "examples": [-1e308, 2**63]},
+        {"type": "integer", "description": f"from {'9' * 400} to {'9' * 401}"},
         {"allOf": [{"type": "number", "multipleOf": 4}, {"type": "integer", "multipleOf": 6, "minimum": 0}]},
         {
             "$schema": "http://json-schema.org/draft-04/schema#",

@@ -13,7 +13,7 @@ from agentic_synth.policies.backoff import Backoff, RetryBudget
 @given(st.integers(1, 1_000), st.integers())
 def test_a_wait_is_within_its_window(failures: int, seed: int) -> None:
     policy = Backoff(base=0.5, cap=60.0)
-    assert 0.0 <= policy.delay(failures, Random(seed)) <= min(60.0, 0.5 * 4.0 ** (failures - 3))
+    assert 0.0 <= policy.delay(failures, Random(seed)) <= min(60.0, 0.5 * 4.0 ** min(failures - 3, 20))
 
 
 def test_full_jitter_uses_the_whole_window() -> None:

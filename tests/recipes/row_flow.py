@@ -115,9 +115,7 @@ def planned(recipe: dict[str, Any], seed_columns: Iterable[str] = ()) -> Plan:
     return Plan(load_recipe(recipe), seed_columns=list(seed_columns), model_of=lambda model, url: model or "m")
 
 
-def rows_of(
-    recipe: dict[str, Any], model: Model, *, seeds: list[dict[str, Any]] | None = None, **options: Any
-) -> Rows:
+def rows_of(recipe: dict[str, Any], model: Model, *, seeds: list[dict[str, Any]] | None = None, **options: Any) -> Rows:
     """Rows of a recipe; *options* are the lineage's ``seed`` and ``epoch``, and those of Rows."""
     lineage = Lineage(seed=options.pop("seed", 0), epoch=options.pop("epoch", 0))
     columns = dict.fromkeys(name for row in seeds or () for name in row)
@@ -134,9 +132,12 @@ def run_of(
     return RowRun(rows_of(recipe, model, seeds=held, **options), given, statistics, flow), statistics
 
 
-async def taken(run: RowRun) -> list[Filled]:
-    """All that comes out of *run*, to its end."""
-    return [filled async for batch in run.batches() for filled in batch]
+async def taken(run: RowRun, out: list[Filled] | None = None) -> list[Filled]:
+    """All that comes out of *run* to its end, put into *out* as it comes."""
+    out = [] if out is None else out
+    async for batch in run.batches():
+        out += batch
+    return out
 
 
 async def made(recipe: dict[str, Any], model: Model, flow: Flow, **options: Any) -> list[dict[str, Any]]:

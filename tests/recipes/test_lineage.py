@@ -20,7 +20,7 @@ json_values = st.recursive(
     max_leaves=6,
 )
 rows = st.dictionaries(st.sampled_from("ab"), st.integers(0, 2), max_size=2)
-digests = st.integers(0, 5).map(lambda number: digest_of(number))
+digests = st.integers(0, 5).map(digest_of)
 
 
 def spelled(value: Any) -> Any:

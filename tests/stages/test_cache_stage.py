@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from tests.cache.cache_examples import held
 
 from agentic_synth.cache.key import Key, key_of
 from agentic_synth.cache.memory import MemoryStore
-from agentic_synth.cache.store import Status
+from agentic_synth.cache.sqlite import SqliteStore
+from agentic_synth.cache.store import ResponseStore, Status
 from agentic_synth.errors import BadReply, NotCached, Overloaded, StoreError
 from agentic_synth.stages.cache import Cache
 from agentic_synth.types import Delta, Draw, Finish, Message, Request, Response, Reuse, Usage
@@ -86,7 +90,7 @@ class FullDisk(MemoryStore):
         raise StoreError("the disk is full")
 
 
-def cache(store: MemoryStore, origin: str | None = ORIGIN) -> Cache:
+def cache(store: ResponseStore, origin: str | None = ORIGIN) -> Cache:
     return Cache(store, lambda _: origin)
 
 
@@ -226,12 +230,11 @@ async def test_an_answer_that_cannot_be_stored_is_an_error_and_not_a_silent_loss
         await cache(FullDisk())(request(), Upstream(Response(text="paid")))
     body = Body([Delta(text="paid"), END])
     response = await cache(FullDisk())(request(stream=True), Upstream(Response(body=body)))
-    seen: list[Delta] = []
     assert response.body is not None
+    deltas = aiter(response.body)
+    assert await anext(deltas) == Delta(text="paid")
     with pytest.raises(StoreError):
-        async for delta in response.body:
-            seen.append(delta)
-    assert seen == [Delta(text="paid")]
+        await anext(deltas)
     await response.body.aclose()
 
 
@@ -352,6 +355,17 @@ async def test_an_abandoned_stream_is_closed_and_not_stored() -> None:
     assert await deltas_of(response) == [], "nothing comes from a closed stream"
 
 
+async def test_a_closed_stream_leaves_nothing_for_the_loop_to_finish() -> None:
+    response, _ = await streamed(Delta(text="a"), Delta(text="b"), END, store=MemoryStore())
+    assert response.body is not None
+    await anext(aiter(response.body))
+    await response.body.aclose()
+    del response
+    gc.collect()
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
 async def test_a_stream_that_was_never_begun_can_be_closed() -> None:
     store = MemoryStore()
     response, body = await streamed(END, store=store)
@@ -376,16 +390,26 @@ async def test_a_stream_that_never_says_it_is_whole_is_not_stored() -> None:
     assert store.contents().entries == {}
 
 
-async def test_a_taker_that_is_cancelled_while_the_end_is_stored_loses_no_answer() -> None:
-    store = SlowStore()
-    response, _ = await streamed(Delta(text="a"), END, store=store)
-    taking = asyncio.create_task(deltas_of(response))
-    await store.begun.wait()
-    taking.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await taking
-    assert response.body is not None
-    await response.body.aclose()
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_taker_that_is_cancelled_while_the_answer_is_stored_loses_it_not(tmp_path: Path, stream: bool) -> None:
+    store = SqliteStore(tmp_path / "store.sqlite")
+    upstream = Upstream(Response(body=Body([Delta(text="paid"), END])) if stream else Response(text="paid"))
+
+    async def take() -> None:
+        response = await cache(store)(request(stream=stream), upstream)
+        await deltas_of(response)
+
+    with held(store.path):
+        taking = asyncio.create_task(take())
+        while not store.statistics().waiting:
+            await asyncio.sleep(0)
+        taking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await taking
+    await store.aclose()
+    again = SqliteStore(tmp_path / "store.sqlite")
+    assert (await cache(again)(request(), Upstream())).text == "paid"
+    await again.aclose()
 
 
 async def test_a_stream_that_asks_for_no_store_passes_untouched() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import trustme
 
+from agentic_synth.config import Timeouts
 from agentic_synth.errors import ConnectFailed
 from agentic_synth.transport.peer import HTTP1, Peer, discover
 from agentic_synth.transport.upstream import HttpUpstream
@@ -188,21 +189,21 @@ async def test_closing_a_stream_resets_it_and_keeps_the_connection(tls: Tls) -> 
         assert len(loopback.used_connections) == 1
 
 
-async def test_cancelling_a_plain_call_resets_its_stream(tls: Tls) -> None:
+async def test_a_cancelled_plain_call_is_reset_with_the_total_at_the_latest(tls: Tls) -> None:
     arrived: asyncio.Queue[Stream] = asyncio.Queue()
 
     async def script(stream: Stream) -> None:
         arrived.put_nowait(stream)
         await asyncio.Event().wait()
 
-    async with facing(script, tls) as (upstream, _):
+    async with facing(script, tls, timeouts=Timeouts(total=0.5)) as (upstream, _):
         task = asyncio.ensure_future(upstream(call_of()))
         stream = await arrived.get()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await stream.cancelled.wait()
         assert upstream.statistics().in_flight == 0
+        await stream.cancelled.wait()
 
 
 async def test_prior_knowledge_without_tls() -> None:

@@ -30,7 +30,7 @@ from agentic_synth.transport.upstream import HttpUpstream
 from agentic_synth.types import Call, Delta, DeltaStream, Usage
 from tests.transport.loopback import ANSWER, CHUNKS, KEY, Exchange, Loopback, Script, call_of, config_of, serving
 
-QUICK = Timeouts(pool=1, connect=1, first_token=0.3, inter_token=0.2, total=5)
+QUICK = Timeouts(pool=1, connect=1, first_token=0.3, inter_token=0.2, total=0.8)
 
 
 @asynccontextmanager
@@ -161,21 +161,21 @@ async def test_closing_a_stream_cancels_it_upstream_at_once() -> None:
         assert upstream.statistics().in_flight == 0
 
 
-async def test_cancelling_a_plain_call_closes_its_connection() -> None:
+async def test_cancelling_a_plain_call_leaves_at_once_and_ends_upstream_with_the_total_at_the_latest() -> None:
     arrived = asyncio.Event()
 
     async def script(exchange: Exchange) -> None:
         arrived.set()
         await exchange.silence()
 
-    async with facing(script) as (upstream, loopback):
+    async with facing(script, timeouts=QUICK) as (upstream, loopback):
         task = asyncio.ensure_future(upstream(call_of()))
         await arrived.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await loopback.all_closed()
         assert upstream.statistics().in_flight == 0
+        await loopback.all_closed()
 
 
 async def test_a_silent_upstream_before_the_head_is_a_timeout_of_the_first_token() -> None:
@@ -507,12 +507,11 @@ def test_a_wire_that_is_none_is_a_config_error() -> None:
 
 async def test_on_aiohttp_too() -> None:
     async with serving(answering) as loopback:
-        config = config_of(loopback.url)
-        upstream = HttpUpstream(config, AiohttpClient(config, {"authorization": "Bearer other"}))
+        upstream = HttpUpstream(config_of(loopback.url), AiohttpClient)
         assert (await upstream(call_of())).response.text == "four"
         assert "".join([delta.text for delta in await deltas_of(upstream)]) == "four"
         await upstream.aclose()
-    assert loopback.exchanges[0].headers["authorization"] == "Bearer other"
+    assert loopback.exchanges[0].headers["authorization"] == f"Bearer {KEY}"
 
 
 def leaky(status: int) -> Script:

@@ -108,7 +108,7 @@ class Ledger:
         accepted: int,
         statistics_json: str = "{}",
         *,
-        delivered: bool = True,
+        delivered: bool,
         at: float | None = None,
     ) -> None:
         """Record how the run ended."""

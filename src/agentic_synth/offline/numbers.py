@@ -17,7 +17,7 @@ _MOST_DECIMALS = 12
 _FEW = 512
 _FARTHEST = 9_007_199_254_740_991
 """Integers beyond 2**53 are not kept by every JSON reader."""
-_TOLD_RANGE = re.compile(r"(-?\d+(?:\.\d+)?)\s*(?:-|–|to|and|\.\.)\s*(-?\d+(?:\.\d+)?)")
+_TOLD_RANGE = re.compile(r"(-?\d{1,15}(?:\.\d{1,9})?)\s*(?:-|–|to|and|\.\.)\s*(-?\d{1,15}(?:\.\d{1,9})?)")
 
 
 def plan_number(node: dict[str, Json], field: Field, *, is_integer: bool) -> Node:
@@ -55,7 +55,7 @@ def _usual_span(node: dict[str, Json], field: Field) -> Span:
 
 
 def _is_number(value: Json) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _FARTHEST
 
 
 def _step(multiples: tuple[Json, ...], *, is_integer: bool) -> Fraction | None:

@@ -25,7 +25,7 @@ def digest_of(*parts: Json) -> bytes:
     try:
         text = _encoder.encode(parts)
     except (TypeError, UnicodeEncodeError):
-        # No JSON says it: keys that are no text, half a surrogate pair. JSON never begins with a bracket like this.
+        # No JSON says it: keys that are no text, half a surrogate pair. JSON never begins with a round bracket.
         text = repr(parts).encode(errors="surrogatepass")
     return blake2b(text, digest_size=16).digest()
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from agentic_synth.config import Config
 from agentic_synth.sdk.portal import Portal
-from agentic_synth.sdk.recipe_run import RecipeSource, Run, RunOptions, SeedSource
 from agentic_synth.sdk.synth import Prompt, Synth
 from agentic_synth.types import Delta, Json, Response
 
 if TYPE_CHECKING:
     from agentic_synth.sdk.estimate import Estimate
+    from agentic_synth.sdk.recipe_run import RecipeSource, Run, RunOptions, SeedSource
 
 __all__ = ["BlockingSynth"]
 

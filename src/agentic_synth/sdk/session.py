@@ -10,7 +10,6 @@ from agentic_synth.cache.sqlite import SqliteStore
 from agentic_synth.config import Config, UpstreamConfig, store_path
 from agentic_synth.engine.assembly import Assembly, Transport
 from agentic_synth.engine.engine import Engine
-from agentic_synth.offline.upstream import OfflineUpstream
 from agentic_synth.policies.pricing import Price, Prices
 
 __all__ = ["Session"]
@@ -28,7 +27,7 @@ class Session:
         self._references: dict[str, str] = {}
         self._prices = Prices.load(config.prices)
         path = store_path(config)
-        store = MemoryStore() if path is None else SqliteStore(path, config.store.synchronous)
+        store = MemoryStore() if path is None else SqliteStore(path, config.store.synchronous, linger=0.02)
         self.remembers = path is not None
         """Whether answers outlive this process."""
         self.ledger = Ledger(store)
@@ -73,6 +72,8 @@ class Session:
 
 def _transport(config: UpstreamConfig) -> Transport:
     if config.wire == "offline":
+        from agentic_synth.offline.upstream import OfflineUpstream  # noqa: PLC0415 - only where it answers
+
         return OfflineUpstream()
     from agentic_synth.transport.upstream import HttpUpstream  # noqa: PLC0415 - offline runs need no HTTP client
 

@@ -12,16 +12,16 @@ import msgspec
 from agentic_synth.config import Config, Secret, UpstreamConfig, load_config
 from agentic_synth.errors import ConfigError, InvalidRequest
 from agentic_synth.policies.spending import Spending
-from agentic_synth.sdk.recipe_run import RecipeRun, RecipeSource, Run, RunOptions, SeedSource
 from agentic_synth.sdk.session import Session
-from agentic_synth.telemetry.progress import Progress
 from agentic_synth.types import Delta, Json, Message, Request, Response, Reuse
 from agentic_synth.upstreams import resolve_upstream
 
 if TYPE_CHECKING:
     from agentic_synth.sdk.estimate import Estimate
+    from agentic_synth.sdk.recipe_run import RecipeRun, RecipeSource, Run, RunOptions, SeedSource
+    from agentic_synth.telemetry.progress import Progress
 
-__all__ = ["Run", "Synth"]
+__all__ = ["Synth"]
 
 Prompt = str | Sequence[Message | dict[str, Any]]
 
@@ -205,6 +205,8 @@ class Synth:
         **options: Unpack[RunOptions],
     ) -> RecipeRun:
         """A run that is checked and ready: :meth:`execute` begins it, :meth:`RecipeRun.stop` ends it early."""
+        from agentic_synth.sdk.recipe_run import RecipeRun  # noqa: PLC0415 - keeps plain use light
+
         return RecipeRun(self.session, recipe, rows=rows, seeds=seeds, options=options, said=self._said)
 
     async def execute(self, run: RecipeRun, *, out: str | None = None, progress: Progress | None = None) -> Run:

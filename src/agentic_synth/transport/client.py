@@ -76,8 +76,9 @@ class Body(Protocol):
 class HttpClient(Protocol):
     """Sends requests to one upstream over kept-alive connections.
 
-    Waiting for a connection counts against ``Timeouts.pool`` alone. Cancelling a caller at any point returns its
-    connection, or closes it. Redirects are answers, never followed: a key goes to no other place than it was given for.
+    Waiting for a connection counts against ``Timeouts.pool`` alone. Cancelling a caller at any point gives its room
+    back at once, and ends the exchange upstream as soon as the client below can. Redirects are answers, never followed:
+    a key goes to no other place than it was given for.
 
     Raises:
         ConnectFailed: no connection, or it broke before the answer was complete.

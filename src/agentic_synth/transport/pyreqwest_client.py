@@ -46,6 +46,10 @@ class PyreqwestClient:
 
     *headers* go with every request. Over HTTP/2 a stalled reader holds at most one stream window (128 KiB), and
     the connection's window is as wide as it can be, so that it stalls nobody beside it.
+
+    A caller that is cancelled leaves at once, and from the head of the reply on its exchange ends upstream at once too.
+    Before the head, pyreqwest detaches the native exchange instead of aborting it, so that it lives on until the head
+    comes or ``Timeouts.total`` is over; it then holds no room of ours any more.
     """
 
     def __init__(self, config: UpstreamConfig, headers: Mapping[str, str] | None = None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
 import msgspec
 
@@ -33,17 +33,21 @@ class HttpUpstream:
     A plain call returns when the answer is complete. A call whose request streams returns when the first delta is
     there; the rest comes through ``Response.body``, which must be iterated to its end or closed. With *stream_inside*
     plain calls travel as streams too, so that gateways which cut silent connections let long answers live, and the
-    token timeouts apply instead of the total alone. Cancelling a call cancels it upstream.
+    token timeouts apply instead of the total alone. *client* makes the HTTP client.
     """
 
     def __init__(
-        self, config: UpstreamConfig, client: HttpClient | None = None, *, stream_inside: bool = False
+        self,
+        config: UpstreamConfig,
+        client: Callable[[UpstreamConfig, Mapping[str, str]], HttpClient] = PyreqwestClient,
+        *,
+        stream_inside: bool = False,
     ) -> None:
         self.name = config.name
         self._config = config
         self._wire = _wire(config)
         key = config.api_key.reveal() if config.api_key is not None else None
-        self._client = client or PyreqwestClient(config, {**self._wire.headers(key), **config.headers})
+        self._client = client(config, {**self._wire.headers(key), **config.headers})
         self._stream_inside = stream_inside
         self._schema_parts = SchemaMemo(self._encode_schema)
         self._instructions = SchemaMemo(instruction_of)
