@@ -60,6 +60,7 @@ async def test_the_rungs(answers: Sequence[Said], rungs: list[str]) -> None:
     answered = await climb(model, asked_of())
     assert answered.value == {"n": 1}
     assert ["corrected" if is_correction(request) else "asked" for request in model.asked] == rungs
+    assert [request.draw.attempt for request in model.asked] == list(range(len(rungs)))
     assert len(model.rejected) == len(answers) - 1
 
 
