@@ -74,6 +74,15 @@ async def test_shared_draws_are_asked_once(column: dict[str, Any]) -> None:
     assert [filled.row["a"] for filled in rows if filled.row] == [rows[0].row["a"], rows[1].row["a"]] * 2  # type: ignore[index]
 
 
+async def test_a_refill_asks_a_shared_draw_no_second_time() -> None:
+    columns = {"size": {"int": {"min": 0, "max": 9}}, "a": {"prompt": "Of {{ topic }}.", "draws": "shared"}}
+    recipe = {"columns": columns, "accept": ["size + (a | length) * 0 < 2"]}
+    model = Model()
+    (filled,) = await filled_all(rows_of(recipe, model, seeds=[{"topic": "a"}]), [{"topic": "a"}])
+    assert len(filled.rejections) > 1
+    assert len(model.asked) == 1
+
+
 @given(topics, st.sampled_from("abcd"))
 async def test_a_row_in_front_of_all_others_leaves_theirs_alone(seeds: list[dict[str, Any]], new: str) -> None:
     before, after = await keys_of(CHAIN, seeds), await keys_of(CHAIN, [{"topic": new}, *seeds])

@@ -43,7 +43,7 @@ class HttpUpstream:
         *,
         stream_inside: bool = False,
     ) -> None:
-        self.name = config.name
+        self.name = config.reference
         self._config = config
         self._wire = _wire(config)
         key = config.api_key.reveal() if config.api_key is not None else None
@@ -72,7 +72,7 @@ class HttpUpstream:
         answer = await self._client.send("POST", url, self._encode(call, stream=False))
         response = estimated(self._decode(answer), call.request)
         seconds = answer.seconds
-        response = msgspec.structs.replace(response, upstream=self.name, ttft=seconds, seconds=seconds)
+        response = msgspec.structs.replace(response, upstream=self.name, seconds=seconds)
         return Reply(response=response, headers=answer.headers)
 
     def _decode(self, answer: Answer) -> Response:
@@ -119,7 +119,7 @@ class HttpUpstream:
         seconds = asyncio.get_running_loop().time() - body.started
         answer = Answer(body.status, body.headers, content, seconds)
         whole = estimated(self._decode(answer), call.request)
-        response = msgspec.structs.replace(whole, upstream=self.name, ttft=seconds, seconds=seconds)
+        response = msgspec.structs.replace(whole, upstream=self.name, seconds=seconds)
         if call.request.stream:
             response = msgspec.structs.replace(response, body=_one(whole))
         return Reply(response=response, headers=body.headers)
