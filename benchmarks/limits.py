@@ -34,9 +34,9 @@ from agentic_synth.stages.retry import Retry
 from agentic_synth.stages.route import Route, Upstream
 from agentic_synth.types import Call, Message, Reply, Request, Response, Usage
 
-sys.path[:0] = [str(Path(__file__).parents[1] / "tests" / "policies")]
+sys.path[:0] = [str(Path(__file__).parents[1])]
 
-from limit_simulation import (  # noqa: E402 - the simulation belongs to the tests
+from tests.policies.limit_simulation import (  # noqa: E402 - the simulation belongs to the tests
     KNEES,
     SCENARIOS,
     CpuRule,

@@ -70,9 +70,9 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class UpstreamConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A model at a base URL with a key.
 
-    *reference* is ``provider/model`` as the user wrote it; *model* is the upstream's own name for it. *structured*
-    says that the upstream takes a JSON Schema natively. *requests_per_minute* and the token limits are caps on top of
-    what is discovered.
+    *reference* is ``provider/model`` as the user wrote it; *model* is the upstream's own name for it. *key_variable*
+    is the environment variable that holds its key, or would. *structured* says that the upstream takes a JSON Schema
+    natively. *requests_per_minute* and the token limits are caps on top of what is discovered.
     """
 
     reference: str
@@ -81,6 +81,7 @@ class UpstreamConfig(msgspec.Struct, frozen=True, kw_only=True):
     wire: Wire
     base_url: str = ""
     api_key: Secret | None = None
+    key_variable: str = ""
     headers: dict[str, str] = {}
     http: Http = "auto"
     ca_file: str | None = None

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from msgspec import structs
+
 from agentic_synth.config import Config, Secret, UpstreamConfig, UpstreamSettings, environment
 from agentic_synth.errors import ConfigError
 from agentic_synth.providers import PROVIDERS, Provider
@@ -31,12 +33,14 @@ def resolve_upstream(
     api_key: str | None = None,
     config: Config,
     environ: Mapping[str, str] | None = None,
+    key_wanted: bool = True,
 ) -> UpstreamConfig:
     """The upstream meant by ``provider/model``, by a bare model name with a base URL, or by nothing at all.
 
     A base URL that is given wins over the provider's own; the provider then still says which wire format and key are
     meant. With no model, no base URL and no key in the environment it is the ``offline`` generator; with a key but no
-    model it is an error, so that no money is spent on a model nobody chose.
+    model it is an error, so that no money is spent on a model nobody chose. Without *key_wanted* nothing will be sent,
+    and a missing key is no error.
     """
     variables = environment() if environ is None else environ
     reference = reference or config.model
@@ -56,7 +60,13 @@ def resolve_upstream(
         raise _unknown(reference, config)
     if not model:
         raise ConfigError(f"`{reference}` names no model", mend=f"for example --model {_example(provider.name)}")
-    return _connected(provider, model, base_url, api_key, config, variables, reference)
+    upstream = _connected(provider, reference, base_url, config, variables)
+    key = _key(provider, api_key, variables)
+    if key is None and key_wanted and provider.key_required and not _moved(provider, base_url, variables):
+        raise _keyless(provider, ", or use --model offline")
+    return structs.replace(
+        upstream, model=model, api_key=key, key_variable="" if api_key else _key_variable(provider, variables)
+    )
 
 
 def upstream_of_provider(
@@ -80,7 +90,11 @@ def upstream_of_provider(
                 "no upstream is named", mend="name a provider (`synth models openai`) or add --base-url URL"
             )
         )
-    return _connected(provider, "", base_url, None, config, variables, f"{provider.name}/")
+    upstream = _connected(provider, f"{provider.name}/", base_url, config, variables)
+    key = _key(provider, None, variables)
+    if key is None and provider.key_required and not _moved(provider, base_url, variables):
+        raise _keyless(provider, "; `synth models` alone lists what is known without one")
+    return structs.replace(upstream, api_key=key, key_variable=_key_variable(provider, variables))
 
 
 def _provider_of(reference: str | None, config: Config) -> Provider | None:
@@ -105,24 +119,17 @@ def _provider_of(reference: str | None, config: Config) -> Provider | None:
 
 
 def _connected(
-    provider: Provider,
-    model: str,
-    base_url: str | None,
-    api_key: str | None,
-    config: Config,
-    variables: Mapping[str, str],
-    reference: str,
+    provider: Provider, reference: str, base_url: str | None, config: Config, variables: Mapping[str, str]
 ) -> UpstreamConfig:
+    """The upstream but for model and key."""
     own = config.upstreams.get(provider.name, UpstreamSettings())
-    moved = base_url or _first(provider.base_url_variables, variables)
-    url = _checked_url(moved or provider.base_url, provider)
+    url = _checked_url(_moved(provider, base_url, variables) or provider.base_url, provider)
     return UpstreamConfig(
         reference=reference,
         name=provider.name,
-        model=model,
+        model="",
         wire=provider.wire,
         base_url=url,
-        api_key=_key(provider, api_key, variables, required=provider.key_required and not moved),
         headers=provider.headers,
         http=config.http,
         ca_file=own.ca_file or variables.get("SSL_CERT_FILE"),
@@ -134,6 +141,11 @@ def _connected(
         input_tokens_per_minute=own.input_tokens_per_minute,
         output_tokens_per_minute=own.output_tokens_per_minute,
     )
+
+
+def _moved(provider: Provider, base_url: str | None, variables: Mapping[str, str]) -> str | None:
+    """Where the user says the provider is, if not at its own address; whoever is there may want no key."""
+    return base_url or _first(provider.base_url_variables, variables)
 
 
 def _unnamed(base_url: str | None, variables: Mapping[str, str]) -> UpstreamConfig:
@@ -166,7 +178,7 @@ def _unknown(reference: str, config: Config) -> ConfigError:
             return ConfigError(f"`{reference}` names no model", mend=f"for example --model {_example(near[0])}")
         mend = f"write {family or 'PROVIDER'}/{reference}, or add --base-url URL of an OpenAI-compatible server"
         return ConfigError(f"`{reference}` does not say which provider has it", mend=mend)
-    near = difflib.get_close_matches(name, known, 1)
+    near = difflib.get_close_matches(name, known, 1, cutoff=0.7)
     hint = f"did you mean {f'{near[0]}/{model}'.rstrip('/')}?" if near else f"known are {', '.join(known)}."
     return ConfigError(
         f"there is no provider `{name}`", mend=f"{hint} Any other OpenAI-compatible server: --base-url URL"
@@ -177,21 +189,27 @@ def _example(provider: str) -> str:
     return EXAMPLES.get(provider, f"{provider}/MODEL")
 
 
-def _key(provider: Provider, given: str | None, variables: Mapping[str, str], *, required: bool) -> Secret | None:
+def _key(provider: Provider, given: str | None, variables: Mapping[str, str]) -> Secret | None:
     text = (given or _first(provider.key_variables, variables) or "").strip()
-    if text:
-        if not text.isascii() or not text.isprintable() or " " in text:
-            raise ConfigError(
-                f"the key for {provider.name} holds characters that no key has",
-                mend="copy it again, without quotes, blanks or line ends",
-            )
-        return Secret(text)
-    if required:
+    if not text.isascii() or not text.isprintable() or " " in text:
         raise ConfigError(
-            f"{provider.name} needs a key, and {' or '.join(provider.key_variables)} is not set",
-            mend=f"export {provider.key_variables[0]}=... (or put it into .env), or use --model offline",
+            f"the key for {provider.name} holds characters that no key has",
+            mend="copy it again, without quotes, blanks or line ends",
         )
-    return None
+    return Secret(text) if text else None
+
+
+def _key_variable(provider: Provider, variables: Mapping[str, str]) -> str:
+    """The variable that holds the key, or the one that would."""
+    names = provider.key_variables
+    return next((name for name in names if variables.get(name)), names[0] if names else "")
+
+
+def _keyless(provider: Provider, instead: str) -> ConfigError:
+    return ConfigError(
+        f"{provider.name} needs a key, and {' or '.join(provider.key_variables)} is not set",
+        mend=f"export {provider.key_variables[0]}=... (or put it into .env){instead}",
+    )
 
 
 def _checked_url(text: str, provider: Provider) -> str:

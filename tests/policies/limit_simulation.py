@@ -177,7 +177,7 @@ class Client:
 
     def __init__(self, world: World, limits: Limits, seed: int, beside: Client | None = None) -> None:
         self.world, self.limits, self.rng = world, limits, Random(seed)
-        self.provider = beside.provider if beside else Provider(world, Random(seed + 1))
+        self.provider: Provider = beside.provider if beside else Provider(world, Random(seed + 1))
         self.events: list[tuple[float, int, Callable[[float], None]]] = beside.events if beside else []
         self.sequence: Iterator[int] = beside.sequence if beside else count()
         self.score = Score()

@@ -161,9 +161,9 @@ class Circuits(RuleBasedStateMachine):
             self.circuit.ignore(given)
         for _ in range(RULES.probes):
             self.now += self.circuit.due(self.now)
-            given = self.circuit.admit(self.now)
-            assert given is not None, "wedged"
-            self.circuit.record(given, Outcome.SUCCESS, 0.1, self.now, self.rng)
+            probe = self.circuit.admit(self.now)
+            assert probe is not None, "wedged"
+            self.circuit.record(probe, Outcome.SUCCESS, 0.1, self.now, self.rng)
         assert self.circuit.available(self.now)
 
 

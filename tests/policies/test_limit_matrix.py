@@ -1,7 +1,18 @@
 """The limits against providers of every temper, in seeded virtual time, with the marks they must reach."""
 
 import pytest
-from limit_simulation import KNEES, SCENARIOS, CpuRule, World, adaptive, after_storm, at_the_knee, play, play_scenario
+
+from tests.policies.limit_simulation import (
+    KNEES,
+    SCENARIOS,
+    CpuRule,
+    World,
+    adaptive,
+    after_storm,
+    at_the_knee,
+    play,
+    play_scenario,
+)
 
 SEEDS = range(1, 4)
 MARKED = [name for name, scenario in SCENARIOS.items() if scenario.goodput is not None]

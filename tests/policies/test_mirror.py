@@ -126,12 +126,15 @@ def test_a_reset_beyond_a_minute_is_no_minute() -> None:
     assert window.seconds == 3_600.0
 
 
-def test_a_second_s_limit_is_recognised_by_its_refill() -> None:
-    """60 a second, window after window, of which headers say no more than "60"."""
-    mirror, now = Mirror(), 0.0
+@pytest.mark.parametrize("reset", [1.0, None])
+def test_a_second_s_limit_holds_nobody_back(reset: float | None) -> None:
+    """60 a second, window after window, of which headers say no more than "60" and how many are left."""
+    mirror, sent = Mirror(), 0
     for second in range(30):
         for call in range(40):
             now = second + call / 40
+            assert mirror.delay(1.0, now) == 0.0
             total = mirror.send(1.0)
-            mirror.observe((60.0, 60.0 - call - 1, 1.0 - call / 40), total - 1, total, now, now + 0.02)
-    assert mirror.rate > 30.0
+            sent += 1
+            mirror.observe((60.0, 60.0 - call - 1, reset), total - 1, total, now, now + 0.02)
+    assert sent == 1_200

@@ -16,7 +16,6 @@ from agentic_synth.recipes.ask import Answered, Unusable, ask
 from agentic_synth.recipes.asked import Asked
 from agentic_synth.telemetry.run_statistics import RunStatistics
 from agentic_synth.types import Draw, Request, Response
-
 from tests.recipes.row_flow import Model, Said, planned, refused
 
 SCHEMA = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}

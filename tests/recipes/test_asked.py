@@ -10,7 +10,6 @@ from agentic_synth.recipes.answers import Invalid, Read
 from agentic_synth.recipes.asked import Asked
 from agentic_synth.recipes.templates import RowError
 from agentic_synth.types import Draw, Message, Request, Response
-
 from tests.recipes.row_flow import planned
 
 SCHEMA = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}

@@ -9,7 +9,6 @@ import pytest
 
 from agentic_synth.recipes.load import load_recipe
 from agentic_synth.recipes.plan import Gate, Made, Plan, RowRejected, Step, make
-
 from tests.recipes.row_flow import planned
 
 
@@ -129,7 +128,7 @@ def test_each_column_has_the_model_that_was_said_for_it() -> None:
     assert [asked.model for asked in plan.asked.values()] == [
         "usual@http://usual",
         "own@None",
-        "None@http://own",
+        "usual@http://own",
     ]
 
 

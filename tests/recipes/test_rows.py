@@ -15,7 +15,6 @@ from agentic_synth.errors import InvalidRequest, Overloaded
 from agentic_synth.recipes.rows import Filled, Slot
 from agentic_synth.telemetry.run_statistics import RunStatistics
 from agentic_synth.types import Request
-
 from tests.recipes.row_flow import Model, Said, echo, filled_all, lot, refused, released, rows_of
 
 CHAIN: dict[str, Any] = {

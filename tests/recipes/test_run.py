@@ -27,7 +27,6 @@ from agentic_synth.recipes.rows import Filled
 from agentic_synth.recipes.run import Flow, RowRun
 from agentic_synth.telemetry.run_statistics import RunStatistics
 from agentic_synth.types import Request
-
 from tests.recipes.row_flow import Model, Said, echo, filled_all, lot, made, refused, released, rows_of, run_of, taken
 
 RECIPE = {

@@ -195,6 +195,24 @@ async def test_rejected_candidates_are_kept_with_reason_and_answer(place: Place,
     assert all(row["size"] != 3 and "can't help" not in row["text"] for row in rows)
 
 
+@pytest.mark.slow
+async def test_what_is_not_stored_is_not_asked_again_for_having_waited(
+    tmp_path: Path, provider: SimulatorProcess
+) -> None:
+    provider.reset(answers="brief")
+    with SimulatorProcess(Behaviour(latency=Latency(low=4.0))) as slow:
+        columns = {
+            **RECIPE["columns"],
+            "text": {"prompt": "A word about {{ n }}.", "model": "any", "base_url": provider.url, "reuse": "no_store"},
+            "first": {"prompt": "Slowly.", "model": "any", "base_url": slow.url, "when": "n == 0"},
+        }
+        place = Place(tmp_path / "place")
+        run = await ran(place, {**RECIPE, "columns": columns}, model=None, rows=1_500, engine=_with(64))
+        assert (answered(provider), answered(slow)) == (1_500, 1)
+    assert run.statistics["latency_seconds"]["max"] >= 4.0
+    assert [row["n"] for row in place.rows("rows.jsonl")] == list(range(1_500))
+
+
 # Who answered --------------------------------------------------------------------------------------------------------
 
 
@@ -234,7 +252,7 @@ async def test_with_a_fallback_every_row_says_who_answered_whoever_came_first(
         rows = place.rows("rows.jsonl")
         assert run.state == "complete"
         assert answered(second) > 0
-        assert {row["_upstream"] for row in rows} <= {"one", "two", "one+two", "two+one"}
+        assert {row["_upstream"] for row in rows} <= {"one/any", "two/any", "one/any+two/any", "two/any+one/any"}
         assert len({row["_upstream"] for row in rows}) > 1
         paid = answered(provider) + answered(second)
         await ran(place, recipe, **options)
@@ -271,6 +289,9 @@ async def test_a_spent_budget_keeps_the_rows_and_a_larger_one_goes_on(place: Pla
     assert (run.state, run.rows, run.budget_spent) == ("interrupted", 10, True)
     part = place.rows("rows.jsonl")
     assert len(part) == 10
+    run = await ran(place, budget="10req")
+    assert (run.state, run.rows, run.out) == ("interrupted", 20, str(place.folder / "rows.jsonl"))
+    assert len(place.rows("rows.jsonl")) == 20, "a larger part takes the place of a part"
     run = await ran(place, budget="30req")
     assert (run.state, run.rows) == ("complete", 40)
     assert [row for row in place.rows("rows.jsonl") if row in part] == part

@@ -193,7 +193,10 @@ async def test_whose_word_on_the_model_counts() -> None:
     assert await models_of(Synth("a/hand", config=CONFIG), recipe) == {"q": "a/hand", "own": "b/own"}
     assert await models_of(Synth(config=CONFIG), recipe) == {"q": "b/recipe", "own": "b/own"}
     assert await models_of(Synth(config=CONFIG), plain) == {"q": "a/settings"}
-    assert await models_of(Synth("offline", config=CONFIG), recipe) == {"q": "offline", "own": "b/own"}
+    assert await models_of(Synth("offline", config=CONFIG), recipe) == {
+        "q": "offline",
+        "own": "offline",
+    }, "a rehearsal asks nobody"
 
 
 async def test_a_model_by_hand_is_not_asked_at_the_recipes_place() -> None:
@@ -277,7 +280,7 @@ async def test_a_structured_answer_is_asked_until_it_fits_and_paid_once() -> Non
     said = iter(["no JSON at all", '{"subject": "x"}', '{"subject": "x", "priority": "low"}'])
 
     def answer(request: Request, seed: int) -> str:
-        return next(said)
+        return next(said, "the answer was asked for again")
 
     async with (
         simulated_server(answer=answer) as url,

@@ -38,6 +38,9 @@ class GatedTarget:
         self.written = b""
         self.delivered: bool | None = None
 
+    def check(self) -> None:
+        """It is always there."""
+
     def write(self, data: bytes) -> None:
         self.entered.set()
         self.gate.wait(30)
@@ -141,15 +144,28 @@ async def test_a_cancelled_write_has_taken_its_rows() -> None:
     assert [json.loads(line)["n"] for line in target.written.splitlines()] == [1, 2, 3]
 
 
-async def test_a_few_rows_leave_after_the_linger(tmp_path: Path) -> None:
-    path = tmp_path / "rows.jsonl"
-    sink = TextSink(PartialFile(str(path)), JsonLines("x", []), linger=0.0)
+async def test_the_first_rows_leave_at_once(tmp_path: Path) -> None:
+    sink = TextSink(PartialFile(str(tmp_path / "rows.jsonl")), JsonLines("x", []), linger=3_600.0)
     await sink.write([{"n": 1}])
     partial = tmp_path / "rows.jsonl.partial"
     async with asyncio.timeout(30):
         while not partial.read_bytes():
             await asyncio.sleep(0)
-    assert partial.read_bytes() == b'{"n":1}\n'
+    await sink.write([{"n": 2}])
+    assert partial.read_bytes() == b'{"n":1}\n', "what follows is gathered"
+    await sink.close(deliver=True)
+    assert (tmp_path / "rows.jsonl").read_bytes() == b'{"n":1}\n{"n":2}\n'
+
+
+async def test_a_few_rows_leave_after_the_linger(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    sink = TextSink(PartialFile(str(path)), JsonLines("x", []), linger=0.0)
+    await sink.write([{"n": 1}])
+    await sink.write([{"n": 2}])
+    partial = tmp_path / "rows.jsonl.partial"
+    async with asyncio.timeout(30):
+        while partial.read_bytes().count(b"\n") < 2:
+            await asyncio.sleep(0)
     await sink.close(deliver=True)
 
 
@@ -176,10 +192,11 @@ async def test_a_reader_that_goes_away_is_output_closed() -> None:
     reader, writer = os.pipe()
     with os.fdopen(writer, "wb") as stream:
         sink = TextSink(Stdout(stream), JsonLines("stdout", ["n"]))
-        os.close(reader)
         await sink.write([{"n": 1}])
+        await sink.flush()
+        os.close(reader)
         with pytest.raises(OutputClosed):
-            await sink.flush()
+            await sink.write([{"n": 2}])
         await sink.close(deliver=False)
 
 

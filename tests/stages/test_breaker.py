@@ -4,18 +4,18 @@ import asyncio
 from random import Random
 
 import pytest
-from scripted import Body, Scripted, calling, cancelled_at_every_await, reply
 
 from agentic_synth.errors import CircuitOpen, ConnectFailed, InvalidRequest, Overloaded, RateLimited, SynthError
 from agentic_synth.policies.breaker import Circuit, CircuitRules
 from agentic_synth.stages.breaker import Breaker
 from agentic_synth.testing.clock import FakeClock
 from agentic_synth.types import Call, Reply
+from tests.stages.scripted import Body, Scripted, calling, cancelled_at_every_await, reply
 
 
 class Breaking:
-    def __init__(self, *steps: Reply | Exception, seconds: float = 0.0) -> None:
-        self.clock = FakeClock(autojump=True)
+    def __init__(self, *steps: Reply | Exception, seconds: float = 0.0, clock: FakeClock | None = None) -> None:
+        self.clock = clock or FakeClock(autojump=True)
         self.script: Scripted[Call, Reply] = Scripted(steps, self.clock, seconds)
         self.circuit = Circuit(CircuitRules())
         self.stage = Breaker(self.circuit, self.clock, Random(1))
@@ -50,6 +50,7 @@ async def test_it_heals_by_probes() -> None:
     breaker = Breaking(*[Overloaded("503")] * 5, reply())
     await breaker.fails(5)
     await breaker.clock.sleep(2.0)
+    breaker.script.seconds = 0.0
     for _ in range(3):
         await breaker()
     assert breaker.stage.statistics().state == "closed"
@@ -80,10 +81,12 @@ async def test_a_stream_that_breaks_is_a_failure() -> None:
 
 
 async def test_cancelled_probes_do_not_wedge_it() -> None:
-    breaker = Breaking(*[Overloaded("503")] * 5, reply(), seconds=1.0)
+    breaker = Breaking(*[Overloaded("503")] * 5, reply(), clock=FakeClock())
     await breaker.fails(5)
-    await breaker.clock.sleep(2.0)
+    await breaker.clock.advance(2.0)
+    breaker.script.seconds = 1.0
     await cancelled_at_every_await(lambda: asyncio.ensure_future(breaker()), breaker.clock)
+    breaker.script.seconds = 0.0
     for _ in range(3):
         await breaker()
     assert breaker.stage.statistics().state == "closed"

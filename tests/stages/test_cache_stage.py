@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.cache.cache_examples import held
 
 from agentic_synth.cache.key import Key, key_of
 from agentic_synth.cache.memory import MemoryStore
@@ -19,6 +18,7 @@ from agentic_synth.cache.store import ResponseStore, Status
 from agentic_synth.errors import BadReply, NotCached, Overloaded, StoreError
 from agentic_synth.stages.cache import Cache
 from agentic_synth.types import Delta, Draw, Finish, Message, Request, Response, Reuse, Usage
+from tests.cache.cache_examples import held
 
 ORIGIN = "https://api.example.com/v1"
 END = Delta(finish="stop", usage=Usage(3, 2), model="small-1")
@@ -129,11 +129,20 @@ async def test_who_is_served_what_is_stored(reuse: Reuse) -> None:
 @pytest.mark.parametrize("reuse", [reuse for reuse in LOOKS_UP if reuse != "only_if_cached"])
 async def test_who_stores_what_was_asked(reuse: Reuse) -> None:
     upstream = Upstream(Response(text="first"), Response(text="second"))
-    subject = cache(MemoryStore())
+    store = MemoryStore()
+    subject = cache(store)
     await subject(request(), upstream)
     await subject(request("other", reuse=reuse), upstream)
     served = subject.recall(request("other"))
-    assert (served is None) == (reuse == "no_store")
+    assert (served is None) == (reuse in {"no_store", "never"})
+    assert len(list(store.export())) == (1 if reuse == "no_store" else 2)
+
+
+async def test_answers_that_are_never_used_again_are_all_kept_for_audit() -> None:
+    store = MemoryStore()
+    for text in ("first", "second"):
+        await cache(store)(request(reuse="never"), Upstream(Response(text=text)))
+    assert sorted(record["response"]["text"] for record in store.export()) == ["first", "second"]
 
 
 async def test_a_refresh_takes_the_place_of_the_old_answer() -> None:

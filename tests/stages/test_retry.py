@@ -1,9 +1,9 @@
 """The retry stage: what is tried again, when, how often, and where."""
 
+import asyncio
 from random import Random
 
 import pytest
-from scripted import Scripted, asking, cancelled_at_every_await
 
 from agentic_synth.errors import (
     AuthFailed,
@@ -19,6 +19,7 @@ from agentic_synth.policies.backoff import Backoff, RetryBudget
 from agentic_synth.stages.retry import Retry
 from agentic_synth.testing.clock import FakeClock
 from agentic_synth.types import Request, Response
+from tests.stages.scripted import Scripted, asking, cancelled_at_every_await
 
 OK = Response(text="ok")
 
@@ -27,9 +28,14 @@ class Retrying:
     """The stage around a script; it raises *failure* as ``route`` does when no other upstream is left."""
 
     def __init__(
-        self, *steps: Response | Exception, tries: int = 8, minimum: float = 100.0, patience: float = 900.0
+        self,
+        *steps: Response | Exception,
+        tries: int = 8,
+        minimum: float = 100.0,
+        patience: float = 900.0,
+        autojump: bool = True,
     ) -> None:
-        self.clock = FakeClock(autojump=True)
+        self.clock = FakeClock(autojump=autojump)
         self.script: Scripted[Request, Response] = Scripted(steps, self.clock)
         self.budget = RetryBudget(0.2, minimum)
         self.stage = Retry(Backoff(tries=tries, patience=patience), self.budget, self.clock, Random(1))
@@ -115,7 +121,6 @@ async def test_a_deadline_is_not_slept_over(error: UpstreamError) -> None:
 async def test_an_empty_budget_postpones_and_loses_nothing() -> None:
     retry = Retrying(Overloaded("503"), OK, minimum=1.0)
     assert retry.budget.withdraw(0.0)
-    retry.clock = retry.clock
     await retry()
     assert len(retry.script.asked) == 2
     assert retry.clock.now() > 5.0
@@ -156,11 +161,8 @@ async def test_an_empty_budget_sends_to_another_upstream_first() -> None:
 
 
 async def test_cancelled_at_any_moment_it_is_gone() -> None:
-    import asyncio  # noqa: PLC0415 - only here
-
-    retry = Retrying(Overloaded("503"), Overloaded("503"), OK)
+    retry = Retrying(Overloaded("503"), Overloaded("503"), OK, autojump=False)
     retry.script.seconds = 1.0
-    retry.clock = retry.script.clock
 
     def start() -> asyncio.Task[object]:
         retry.script.asked.clear()

@@ -4,7 +4,6 @@ import asyncio
 from random import Random
 
 import pytest
-from scripted import Scripted, asking, cancelled_at_every_await, reply
 
 from agentic_synth.errors import (
     AuthFailed,
@@ -23,13 +22,16 @@ from agentic_synth.stages.breaker import Breaker
 from agentic_synth.stages.route import Route, Upstream
 from agentic_synth.testing.clock import FakeClock
 from agentic_synth.types import Call, Reply, Request, Response
+from tests.stages.scripted import Scripted, asking, cancelled_at_every_await, reply
 
 
 class Routing:
     """Upstreams p/m, b/m, c/m behind real breakers; each answers as scripted."""
 
-    def __init__(self, *, fallback: tuple[str, ...] = ("b/m", "c/m"), **steps: Reply | Exception) -> None:
-        self.clock = FakeClock(autojump=True)
+    def __init__(
+        self, *, fallback: tuple[str, ...] = ("b/m", "c/m"), autojump: bool = True, **steps: Reply | Exception
+    ) -> None:
+        self.clock = FakeClock(autojump=autojump)
         self.rng = Random(1)
         self.circuits: dict[str, Circuit] = {}
         self.scripts: dict[str, Scripted[Call, Reply]] = {}
@@ -212,7 +214,7 @@ async def test_a_sick_upstream_never_delays_a_healthy_one() -> None:
 
 
 async def test_cancelled_at_any_moment_no_probe_is_lost() -> None:
-    routing = Routing(fallback=())
+    routing = Routing(fallback=(), autojump=False)
     routing.scripts["p"].seconds = 1.0
     circuit = routing.circuits["p"]
     assert await cancelled_at_every_await(lambda: asyncio.ensure_future(routing.route(asking())), routing.clock) > 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ from agentic_synth.telemetry.progress import (
     open_progress,
     parts,
 )
-from agentic_synth.telemetry.run_statistics import Snapshot
+from agentic_synth.telemetry.run_statistics import Snapshot, Traffic
 from agentic_synth.testing.clock import FakeClock
 
 
@@ -33,9 +34,9 @@ class Terminal(io.StringIO):
         return True
 
 
-def snapshot(rows: int = 500, asked: int | None = 1_000, seconds: float = 10.0, **rest: int) -> Snapshot:
+def snapshot(rows: int = 500, asked: int | None = 1_000, seconds: float = 10.0, **rest: Any) -> Snapshot:
     shown = {"rows_rejected": 0, "in_flight": 96, "from_store": 0, "sent": 0, "retries": 0, "tokens": 0, **rest}
-    return Snapshot(rows_asked=asked, rows_accepted=rows, dollars=0.25, seconds=seconds, **shown)
+    return Snapshot(rows_asked=asked, rows_made=rows, dollars=0.25, seconds=seconds, **shown)
 
 
 async def shown(progress: Progress, clock: FakeClock, seconds: float) -> None:
@@ -89,6 +90,18 @@ def test_zeros_are_left_out_and_the_rest_is_said() -> None:
         "1,200 from store",
         "2 retries",
         "1.23M tokens",
+    ]
+
+
+def test_what_waits_for_a_permit_is_not_in_flight() -> None:
+    calm = Traffic(in_flight=12, waiting=0, limit=64, refused=0.001, breaker="closed")
+    assert parts(snapshot(asked=1, rows=1, traffic=calm), None) == ["1/1 row", "$0.2500", "12 in flight"]
+    busy = Traffic(in_flight=64, waiting=960, limit=64, refused=0.05, breaker="half_open")
+    assert parts(snapshot(traffic=busy), None)[2:] == [
+        "64 of 64 in flight",
+        "960 waiting",
+        "5% refused (429)",
+        "breaker half open",
     ]
 
 

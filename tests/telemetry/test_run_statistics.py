@@ -84,10 +84,10 @@ def test_a_snapshot_is_what_progress_shows() -> None:
     statistics = RunStatistics(rows_asked=10)
     statistics.record_sent()
     statistics.record_response(PAID)
-    statistics.record_accepted()
+    statistics.record_made()
     statistics.record_sent()
     now = statistics.snapshot(seconds=3.0)
-    assert (now.rows_asked, now.rows_accepted, now.in_flight, now.tokens) == (10, 1, 1, 30)
+    assert (now.rows_asked, now.rows_made, now.in_flight, now.tokens) == (10, 1, 1, 30)
     assert (now.dollars, now.sent, now.seconds) == (0.5, 1, 3.0)
 
 

@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from agentic_synth.cli.options import Recipe, Seeds, Sets, overrides
+from agentic_synth.cli.outcome import before_asking
 from agentic_synth.cli.terminal import say, table, write
+from agentic_synth.config import load_config
+from agentic_synth.telemetry.figures import counted
 
 if TYPE_CHECKING:
     from agentic_synth.recipes.plan import Plan
@@ -20,8 +23,8 @@ DEPTH = 2
 def check(recipe: Recipe, seeds: Seeds = None, sets: Sets = None) -> None:
     """Validate a recipe and show its columns.
 
-    Each column with what it is made from and the type of its values, in the order in which a row is made. Nothing is
-    sent anywhere.
+    Each column with what it is made from and the type of its values, in the order in which a row is made. The models
+    are looked up by their names; no key is needed, and nothing is sent anywhere.
 
     \b
       synth check tickets.yaml
@@ -33,19 +36,28 @@ def check(recipe: Recipe, seeds: Seeds = None, sets: Sets = None) -> None:
 
     loaded = load_recipe(recipe, overrides=overrides(sets))
     file = seeds or loaded.seeds
-    source = open_seeds(file) if file else None
-    seed_columns = source.columns() if source else []
-    plan = Plan(loaded, seed_columns=seed_columns, model_of=lambda model, base_url: model or "")
-    rows = f"{loaded.rows:,} rows" if loaded.rows else ("a row a seed" if source else "say --rows N")
+    with before_asking():
+        source = open_seeds(file) if file else None
+        seed_columns = source.columns() if source else []
+    plan = Plan(loaded, seed_columns=seed_columns, model_of=_known_model)
+    rows = counted(loaded.rows, "row") if loaded.rows else ("a row a seed" if source else "say --rows N")
     write(f"{loaded.recipe}: {loaded.description}" if loaded.description else loaded.recipe)
     write(f"{rows}, seed {loaded.seed}" + (f", seeds from {file}" if file else "") + "\n")
     lines = [(name, "seed", "", "", "yes") for name in seed_columns]
     write(table(["column", "kind", "made from", "type", "kept"], [*lines, *_columns(plan)]))
     for gate in loaded.accept:
         write(f"accept  {gate}")
-    asked = len(plan.asked)
-    calls = f"{asked} call{'s' * (asked != 1)} a row" if asked else "no model is needed"
-    say(f"\nok: {len(loaded.columns)} columns, {calls}")
+    calls = f"{counted(len(plan.asked), 'call')} a row" if plan.asked else "no model is needed"
+    say(f"\nok: {counted(len(loaded.columns), 'column')}, {calls}")
+
+
+def _known_model(model: str | None, base_url: str | None) -> str:
+    """The reference of the upstream that a column or the recipe names, if it names one."""
+    from agentic_synth.upstreams import resolve_upstream  # noqa: PLC0415 - keeps --help fast
+
+    if model is None:
+        return ""  # said by --model or the settings, when it is asked
+    return resolve_upstream(model, base_url=base_url, config=load_config(), key_wanted=False).reference
 
 
 def _columns(plan: Plan) -> Iterator[tuple[str, str, str, str, str]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from agentic_synth.cli.outcome import before_asking
 from agentic_synth.cli.terminal import message_lines, say, table, write
-from agentic_synth.telemetry.figures import dollars, short
+from agentic_synth.telemetry.figures import counted, dollars, short
 
 if TYPE_CHECKING:
     from agentic_synth.sdk.estimate import Estimate
@@ -23,8 +24,8 @@ async def show_estimate(
     opened: Callable[[], Synth], recipe: str, rows: int | None, seeds: str | None, options: RunOptions
 ) -> None:
     """Show the prompts of the first rows, and calls, tokens and dollars of the whole run."""
-    async with opened() as synth:
-        estimate = await synth.estimate(recipe, rows=rows, seeds=seeds, shown=SHOWN, **options)
+    with before_asking():
+        estimate = await _estimate(opened, recipe, rows, seeds, options)
     for prompt in estimate.prompts:
         after = ", after answers that are stand-ins here" if prompt.invented else ""
         write(f"row {prompt.row + 1}, {prompt.column}, asked of {prompt.model}{after}")
@@ -37,8 +38,15 @@ async def show_estimate(
     say("nothing was sent")
 
 
+async def _estimate(
+    opened: Callable[[], Synth], recipe: str, rows: int | None, seeds: str | None, options: RunOptions
+) -> Estimate:
+    async with opened() as synth:
+        return await synth.estimate(recipe, rows=rows, seeds=seeds, shown=SHOWN, **options)
+
+
 def _figures(estimate: Estimate) -> list[str]:
-    rows = "as many rows as there are seeds" if estimate.rows is None else f"{estimate.rows:,} rows"
+    rows = "as many rows as there are seeds" if estimate.rows is None else counted(estimate.rows, "row")
     if not estimate.columns:
         return [f"{rows}; no model is needed"]
     lines = [
@@ -56,12 +64,14 @@ def _figures(estimate: Estimate) -> list[str]:
                 )
                 for column in estimate.columns
             ],
+            whole=2,
         ),
         "",
     ]
     cost = "of unknown price" if estimate.dollars is None else f"about {dollars(estimate.dollars)}"
     lines.append(
-        f"{rows}: about {round(estimate.calls):,} calls, {cost}, told from {estimate.sampled:,} rehearsed rows;"
+        f"{rows}: about {counted(round(estimate.calls), 'call')}, {cost}, "
+        f"told from {counted(estimate.sampled, 'rehearsed row')};"
     )
     lines.append("repairs, regenerations and refills come on top, and how long answers will be is a guess")
     return lines

@@ -35,11 +35,11 @@ from agentic_synth.cli.options import (
     Unordered,
     overrides,
 )
-from agentic_synth.cli.outcome import ExitCode, run_async
+from agentic_synth.cli.outcome import ExitCode, before_asking, run_async
 from agentic_synth.cli.summary import next_step, summary
 from agentic_synth.cli.terminal import say, table, write
 from agentic_synth.config import environment, load_config
-from agentic_synth.errors import ConfigError, OutputError, SynthError
+from agentic_synth.errors import ConfigError, SynthError
 
 if TYPE_CHECKING:
     from agentic_synth.sdk.recipe_run import RecipeRun, RunOptions
@@ -77,7 +77,8 @@ def generate(
     """Make the rows of a recipe.
 
     Progress and summary go to stderr, rows to the file or to stdout. The exit code is 0 only if every row is there, 1
-    if the run is short or failed, 2 if the input is wrong, 3 if the budget is spent, 130 after Ctrl+C.
+    if the run is short or failed, 2 if the input is wrong, 3 if the budget is spent, 130 after Ctrl+C, 141 if the
+    reader of stdout went away (| head), which stops the run without a word.
 
     \b
       synth generate structured --rows 5
@@ -96,7 +97,7 @@ def generate(
         from agentic_synth.sdk.synth import Synth  # noqa: PLC0415 - keeps --help fast
 
         # Model and base URL again, for what is said by hand wins over the recipe, and settings do not.
-        return Synth(model, base_url=base_url, config=config)
+        return Synth(model, base_url=base_url, config=config, sends=not dry_run)
 
     options: RunOptions = {"fresh": fresh, "unordered": unordered, "overrides": overrides(sets)}
     if seed is not None:
@@ -116,26 +117,26 @@ class _Ending:
     """What is left behind when a run ends, however it ends: the summary and the statistics file."""
 
     def __init__(self, out: str | None, stats: str | None, *, show_rows: int, quiet: bool) -> None:
-        self.out = out
+        self.out = out or "-"
         self.quiet = quiet
         self._shown = show_rows
-        if show_rows and out in (None, "-"):
+        if show_rows and self.out == "-":
             raise ConfigError("--show shows rows of a file", mend="add --out FILE; without it the rows are on stdout")
         self._stats = Path(stats) if stats else None
         if self._stats and not self._stats.absolute().parent.is_dir():
-            raise OutputError(
+            raise ConfigError(
                 f"{stats}: there is no directory {self._stats.parent}", mend="make it first, with mkdir -p"
             )
 
     def file(self) -> str | None:
         """Where the rows are; a run that did not end well may have left them beside the final name."""
-        if self.out in (None, "-"):
+        if self.out == "-":
             return None
         partial = f"{self.out}.partial"
         return partial if Path(partial).exists() else self.out
 
-    def tell(self, state: str, statistics: dict[str, Any], *, run: str | None, budget_spent: bool = False) -> None:
-        """Write the statistics and say what the run came to."""
+    def record(self, state: str, statistics: dict[str, Any], *, run: str | None = None) -> None:
+        """Write the statistics, if they were asked for."""
         if self._stats:
             import msgspec  # noqa: PLC0415 - keeps --help fast
 
@@ -144,12 +145,16 @@ class _Ending:
                 self._stats.write_bytes(msgspec.json.format(record, indent=2) + b"\n")
             except OSError as error:
                 say(f"error: cannot write {self._stats}: {error.strerror}")
+
+    def tell(self, state: str, statistics: dict[str, Any], **known: bool) -> None:
+        """Say what the run came to; *known* is what the next step hangs on."""
         if self._shown and (file := self.file()):
             _show_rows(file, self._shown)
         if not self.quiet:
             for line in summary(state, statistics, self.file()):
                 say(line)
-            say(f"  {'next':<9} {next_step(state, statistics, budget_spent=budget_spent)}")
+            if step := next_step(state, statistics, **known):
+                say(f"  {'next':<9} {step}")
 
 
 async def _generate(
@@ -157,26 +162,35 @@ async def _generate(
 ) -> ExitCode:
     from asyncio import CancelledError  # noqa: PLC0415 - keeps --help fast
 
+    from agentic_synth.sinks.sink import OutputClosed  # noqa: PLC0415
     from agentic_synth.telemetry.progress import open_progress  # noqa: PLC0415
 
     # Rows that run over the terminal leave no place for a live line.
-    silent = ending.quiet or (ending.out in (None, "-") and sys.stdout.isatty())
+    silent = ending.quiet or (ending.out == "-" and sys.stdout is not None and sys.stdout.isatty())
     progress = open_progress(sys.stderr, quiet=silent, dumb=environment().get("TERM") == "dumb")
     async with opened() as synth:
         for warning in synth.session.warnings:
             say(f"warning: {warning}")
-        run = synth.prepare(recipe, rows=rows, seeds=seeds, **options)
-        with _stopped_by_hand(run) as interrupted:
+        with before_asking():
+            run = synth.prepare(recipe, rows=rows, seeds=seeds, **options)
+        remembered = synth.session.remembers
+        with _stopped_by_hand(run) as interrupted, before_asking(lambda: run.begun):
             try:
                 done = await synth.execute(run, out=ending.out, progress=progress)
             except CancelledError:
-                ending.tell("interrupted", _so_far(run), run=None)
+                ending.record("interrupted", _so_far(run))
+                ending.tell("interrupted", _so_far(run), remembered=remembered)
                 return ExitCode.INTERRUPTED if interrupted() else ExitCode.TERMINATED
-            except SynthError:
-                if run.statistics.attempts or run.statistics.from_store or run.statistics.rows_accepted:
-                    ending.tell("failed", _so_far(run), run=None)
+            except OutputClosed:
+                ending.record("interrupted", _so_far(run))
                 raise
-    ending.tell(done.state, done.statistics, run=done.id, budget_spent=done.budget_spent)
+            except SynthError:
+                ending.record("failed", _so_far(run))
+                if run.statistics.attempts or run.statistics.from_store or run.statistics.rows_accepted:
+                    ending.tell("failed", _so_far(run), remembered=remembered)
+                raise
+    ending.record(done.state, done.statistics, run=done.id)
+    ending.tell(done.state, done.statistics, budget_spent=done.budget_spent, remembered=remembered)
     if done.budget_spent:
         return ExitCode.BUDGET
     if done.state == "interrupted":
@@ -229,4 +243,4 @@ def _show_rows(file: str, count: int) -> None:
         return
     rows = list(islice(iter(open_seeds(file)), count))
     if rows:
-        write(table(list(rows[0]), [list(row.values()) for row in rows]))
+        write(table(list(rows[0]), [list(row.values()) for row in rows], whole=0))

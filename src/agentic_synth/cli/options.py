@@ -35,12 +35,15 @@ __all__ = [
 ]
 
 Recipe: TypeAlias = Annotated[
-    str, typer.Argument(help="A recipe file (.yaml, .json) or the name of a built-in recipe.", show_default=False)
+    str,
+    typer.Argument(
+        help="A recipe file (.yaml, .json) or the name of a built-in recipe.", show_default=False, metavar="RECIPE"
+    ),
 ]
 Model: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--model", "-m", help="PROVIDER/MODEL, or a model's name with --base-url, or offline.", metavar="MODEL"
+        "--model", "-m", help="PROVIDER/MODEL, or a model's name with --base-url, or offline for all columns.", metavar="MODEL"
     ),
 ]
 BaseUrl: TypeAlias = Annotated[

@@ -6,15 +6,16 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from typing import Any, TypeVar
 
 from agentic_synth.cli.terminal import say
 from agentic_synth.config import environment
-from agentic_synth.errors import BudgetSpent, ConfigError, RecipeError, SynthError
+from agentic_synth.errors import BudgetSpent, ConfigError, OutputError, RecipeError, SynthError
 
-__all__ = ["ExitCode", "guarded", "report", "run_async"]
+__all__ = ["ExitCode", "before_asking", "guarded", "report", "run_async"]
 
 Result = TypeVar("Result")
 
@@ -27,6 +28,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     BUDGET = 3
     INTERRUPTED = 130
+    CLOSED = 141
     TERMINATED = 143
 
     @classmethod
@@ -43,10 +45,27 @@ def guarded(command: Callable[[], Any]) -> int:
     ``SYNTH_DEBUG=1`` shows the traceback too.
     """
     try:
+        return _flushed(_ended(command))
+    except BrokenPipeError:  # of stderr, while an error was told
+        return _silent(ExitCode.CLOSED)
+
+
+@contextmanager
+def before_asking(begun: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """Files that cannot be read or written are wrong input (2) as long as the run has not *begun*."""
+    try:
+        yield
+    except OutputError as error:
+        if begun():
+            raise
+        raise ConfigError(error.message, mend=error.mend) from error
+
+
+def _ended(command: Callable[[], Any]) -> int:
+    try:
         command()
-        sys.stdout.flush()
     except SystemExit as ended:
-        return _flushed(ended.code if isinstance(ended.code, int) else ExitCode.FAILED)
+        return ended.code if isinstance(ended.code, int) else ExitCode.FAILED
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the border of the process: nothing may leave as a bare traceback
@@ -58,14 +77,14 @@ def _ended_by(error: Exception) -> int:
     from agentic_synth.sinks.sink import OutputClosed  # noqa: PLC0415 - keeps --help fast
 
     if isinstance(error, BrokenPipeError | OutputClosed):
-        return _silent()
+        return _silent(ExitCode.CLOSED)
     if not isinstance(error, SynthError):
         name = f"{type(error).__name__}: {error}".rstrip(": ")
         error = SynthError(
             f"a fault of agentic-synth itself: {name}", mend="SYNTH_DEBUG=1 shows where; please report it"
         )
     report(error)
-    return _flushed(ExitCode.of(error))
+    return ExitCode.of(error)
 
 
 def report(error: SynthError) -> None:
@@ -104,15 +123,23 @@ def _debug() -> bool:
 
 
 def _flushed(code: int) -> int:
+    if sys.stdout is None:
+        return code
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        return _silent()
+        return _silent(ExitCode.CLOSED)
+    except OSError as error:
+        say(f"error: cannot write stdout: {(error.strerror or str(error)).lower()}")
+        return _silent(ExitCode.FAILED)
     return code
 
 
-def _silent() -> int:
-    """Leave without a word: whoever read our stdout has seen enough (``| head``)."""
-    # Python flushes stdout once more when it ends, and would complain.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return ExitCode.FAILED
+def _silent(code: int) -> int:
+    """Leave without a further word; if whoever read our stdout has seen enough (``| head``), as other tools do."""
+    # Python flushes both once more when it ends, and would complain.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            os.dup2(nowhere, stream.fileno())
+    return code

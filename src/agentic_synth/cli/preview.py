@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agentic_synth.cli.options import BaseUrl, Json, Model, Recipe, Seed, Seeds, Sets, Store, overrides
-from agentic_synth.cli.outcome import run_async
+from agentic_synth.cli.outcome import ExitCode, before_asking, run_async
 from agentic_synth.cli.terminal import say, write
 from agentic_synth.config import load_config
+from agentic_synth.telemetry.figures import counted
 
 if TYPE_CHECKING:
     from agentic_synth.sdk.recipe_run import RunOptions
@@ -48,10 +49,11 @@ def preview(
 
         return Synth(model, base_url=base_url, config=config)
 
-    shown = run_async(_preview(opened, recipe, rows, seeds, options, json))
+    with before_asking():
+        shown = run_async(_preview(opened, recipe, rows, seeds, options, json))
     if shown < rows:
-        say(f"only {shown} of {rows} rows could be made; `synth generate ... --rejects FILE` shows why")
-        raise typer.Exit(1)
+        say(f"only {shown} of {counted(rows, 'row')} could be made; `synth generate ... --rejects FILE` shows why")
+        raise typer.Exit(ExitCode.FAILED)
 
 
 async def _preview(

@@ -72,7 +72,7 @@ def report(run: RunName = "last", store: Store = None, json: Json = False) -> No
     for line in summary(found.state, statistics, _file(found.out)):
         write(line)
     for name in ("latency_seconds", "ttft_seconds"):
-        if (told := statistics[name])["count"]:
+        if (told := statistics[name])["count"] and list(statistics["upstreams"]) != ["offline"]:
             figures = ", ".join(f"{key} {told[key] * 1_000:,.1f} ms" for key in ("p50", "p95", "p99", "max"))
             write(f"  {name.removesuffix('_seconds'):<9} {figures}")
     if statistics["peak_memory_bytes"]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from agentic_synth.cli.terminal import clipped
-from agentic_synth.telemetry.figures import dollars, duration, short
+from agentic_synth.providers import PROVIDERS
+from agentic_synth.telemetry.figures import counted, dollars, duration, short
 
 __all__ = ["next_step", "summary"]
 
@@ -24,17 +25,22 @@ def summary(state: str, statistics: Mapping[str, Any], file: str | None) -> list
     """The lines about a run that ended in *state*, from its statistics (see ``docs/reference/statistics.md``)."""
     rows, asked = statistics["rows"], statistics["rows"]["asked"]
     seconds, speed = statistics["seconds"], statistics["rows_per_second"]
-    wanted = f" of {asked:,}" if asked is not None and asked != rows["accepted"] else ""
+    partial = asked is not None and asked != rows["accepted"]
+    made = f"{rows['accepted']:,} of {counted(asked, 'row')}" if partial else counted(rows["accepted"], "row")
     rate = f" ({speed:,.0f} rows/s)" if speed and rows["accepted"] > 1 else ""
-    lines = [f"{HEADLINES.get(state, state)}: {rows['accepted']:,}{wanted} rows in {duration(seconds)}{rate}"]
+    lines = [f"{HEADLINES.get(state, state)}: {made} in {duration(seconds)}{rate}"]
     lines += [f"  {name:<9} {text}" for name, text in _details(statistics)]
     if file:
         lines.append(f"  {'file':<9} {file}")
     return lines
 
 
-def next_step(state: str, statistics: Mapping[str, Any], *, budget_spent: bool = False) -> str:
-    """What the user may want to do now."""
+def next_step(
+    state: str, statistics: Mapping[str, Any], *, budget_spent: bool = False, remembered: bool = True
+) -> str | None:
+    """What the user may want to do now; *remembered* says that the answers are stored, and the run is in the ledger."""
+    if not remembered and state != "complete":
+        return "nothing was stored (:none:), so the same command begins anew; leave out --store to go on where it ended"
     if budget_spent:
         return "the same command with a larger --budget goes on from here; nothing is paid twice"
     if state in ("interrupted", "failed"):
@@ -43,7 +49,7 @@ def next_step(state: str, statistics: Mapping[str, Any], *, budget_spent: bool =
         return "the same command tries new candidates for the missing rows; --rejects FILE shows what was wrong"
     if statistics["offline"]:
         return "for rows of a model: export OPENAI_API_KEY=... and add --model openai/gpt-4.1-mini --budget 1usd"
-    return "synth report last"
+    return "synth report last" if remembered else None
 
 
 def _details(statistics: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -60,10 +66,10 @@ def _details(statistics: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if money := _money(statistics):
         yield "dollars", money
     if statistics["rows"]["rejected"]:
-        yield "rejected", f"{statistics['rows']['rejected']:,} candidates"
+        yield "rejected", counted(statistics["rows"]["rejected"], "candidate")
         yield from (("", line) for line in _reasons(statistics["rows"]["reasons"]))
     if requests["failures"]:
-        yield "failed", f"{requests['failures']:,} requests"
+        yield "failed", counted(requests["failures"], "request")
         yield from (("", line) for line in _reasons(requests["failure_reasons"]))
 
 
@@ -80,9 +86,14 @@ def _money(statistics: Mapping[str, Any]) -> str:
         said.append(dollars(spent))
     if saved:
         said.append(f"{dollars(saved)} saved by the store")
-    if unpriced:
-        said.append(f'{unpriced:,} answers of unknown price (add [prices."MODEL"] to synth.toml)')
+    if unpriced and any(_is_paid(name) for name in statistics["upstreams"]):
+        said.append(f'{counted(unpriced, "answer")} of unknown price (add [prices."MODEL"] to synth.toml)')
     return ", ".join(said)
+
+
+def _is_paid(upstream: str) -> bool:
+    """Whether *upstream* is a hosted provider, which somebody pays; a server of one's own has no price to miss."""
+    return upstream in PROVIDERS and PROVIDERS[upstream].key_required
 
 
 def _reasons(reasons: Mapping[str, int]) -> Iterator[str]:

@@ -7,17 +7,27 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from agentic_synth.errors import OutputError
+
 __all__ = ["clipped", "message_lines", "say", "table", "write", "write_json"]
+
+_NARROWEST = 8
+"""A column that is clipped further tells nothing."""
 
 
 def say(text: str = "") -> None:
-    """Tell the user something beside the result."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
+    """Tell the user something beside the result, after what was written of it."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    if sys.stderr is not None:
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 def write(text: str = "") -> None:
     """Write a line of the result."""
+    if sys.stdout is None:
+        raise OutputError("stdout is closed", mend="leave it open, or send it to a file")
     sys.stdout.write(f"{text}\n")
 
 
@@ -28,22 +38,36 @@ def write_json(value: Any) -> None:
     write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[Any]], *, width: int | None = None) -> str:
-    """Aligned columns; what is too wide for the terminal is clipped, the widest column first."""
+def table(
+    header: Sequence[str], rows: Sequence[Sequence[Any]], *, width: int | None = None, whole: int = 1
+) -> str:
+    """Aligned columns that fit the terminal: the widest is clipped first, and then the last ones go.
+
+    The first *whole* columns, which name things that one may want to copy, are never clipped.
+    """
     room = width or shutil.get_terminal_size((120, 24)).columns
     cells = [[_flat(cell) for cell in row] for row in [header, *rows]]
-    widths = [max(len(row[place]) for row in cells) for place in range(len(header))]
-    while sum(widths) + 2 * (len(widths) - 1) > room and max(widths) > 8:
-        widths[widths.index(max(widths))] -= 1
+    widths = _fitted([max(len(row[place]) for row in cells) for place in range(len(header))], room, whole)
     numeric = [_is_numeric([row[place] for row in rows]) for place in range(len(header))]
     lines = []
     for row in cells:
         parts = [
             clipped(cell, size).rjust(size) if right else clipped(cell, size).ljust(size)
-            for cell, size, right in zip(row, widths, numeric, strict=True)
+            for cell, size, right in zip(row, widths, numeric, strict=False)
         ]
         lines.append("  ".join(parts).rstrip())
     return "\n".join([lines[0], "  ".join("-" * size for size in widths), *lines[1:]])
+
+
+def _fitted(widths: list[int], room: int, whole: int) -> list[int]:
+    """How wide the columns become that have room."""
+    while sum(widths) + 2 * (len(widths) - 1) > room and len(widths) > whole:
+        widest = max(range(whole, len(widths)), key=widths.__getitem__)
+        if widths[widest] > _NARROWEST:
+            widths[widest] -= 1
+        else:
+            widths.pop()
+    return widths
 
 
 def message_lines(role: str, content: Any) -> Iterator[str]:

@@ -57,5 +57,43 @@ SYLLABLES = {1: _SECTIONS["one_syllable"], 2: _SECTIONS["two_syllables"], 3: _SE
 """Nouns by how many syllables they have."""
 LATER = frozenset(_SECTIONS["later"])
 """Words in a field's name by which its date lies after the record's first."""
+TEAMS = _SECTIONS["teams"]
+NTHS = _SECTIONS["nths"]
+PEOPLE = _SECTIONS["people"]
+DAYS = _SECTIONS["days"]
+GOOD, BAD, PLAIN = _SECTIONS["good"], _SECTIONS["bad"], _SECTIONS["plain"]
+PLAINLY, GLADLY = _SECTIONS["plainly"], _SECTIONS["gladly"]
+FACTORS = _SECTIONS["factors"]
+"""What an explanation looks at."""
+ASPECTS = _SECTIONS["aspects"]
+"""What a customer looks at."""
+THINGS = _SECTIONS["things"]
+FIXES, STUDIES = _SECTIONS["fix"], _SECTIONS["study"]
+ASKING = frozenset(_SECTIONS["asking"])
+"""Who speaks first in a conversation, and who answers."""
+HELPING = frozenset(_SECTIONS["helping"])
+TONES = {word: tone for tone, name in enumerate(("low", "middle", "high")) for word in _SECTIONS[name]}
+"""Words of feeling: 0 for the bad ones, 1 for those between, 2 for the good ones."""
+MODIFIERS = frozenset((*ADJECTIVES, *GOOD, *BAD, *PLAIN, *TONES, *_SECTIONS["more_adjectives"]))
+"""Adjectives: they may begin a topic, but are none by themselves."""
+
+
+def _inflected(verbs: tuple[str, ...]) -> tuple[frozenset[str], frozenset[str]]:
+    """The forms of *verbs*: those that a noun may have too (plain, with -s), and those in -ed and -ing."""
+    like_nouns, others = set(verbs), set[str]()
+    for verb in verbs:
+        stem = verb[:-1] if verb.endswith("e") else verb
+        doubled = stem + stem[-1]
+        like_nouns.add(f"{verb[:-1]}ies" if verb[-1] == "y" and verb[-2] not in "aeou" else f"{verb}s")
+        like_nouns.add(f"{verb}es")
+        others.update(f"{base}{ending}" for base in (stem, doubled) for ending in ("ed", "ing"))
+        others.add(f"{verb[:-1]}ied")
+    return frozenset(like_nouns), frozenset(others)
+
+
+_PURE, _PURE_FORMS = _inflected(_SECTIONS["verbs_only"])
+NOUN_LIKE_VERBS, _FORMS = _inflected(_SECTIONS["verbs_or_nouns"])
+"""Verbs that are nouns as well: the words around them decide."""
+PURE_VERBS = _PURE | _PURE_FORMS | {form for form in _FORMS if form.endswith("ed")}
 STOP_WORDS = frozenset(_SECTIONS["stop_words"])
 """Words of a prompt that say nothing of its topic: function words, and those that give the task."""

@@ -1,84 +1,90 @@
-"""Read a prompt for what to write about and in what shape: content words, genre, length, offered choices."""
+"""Read a prompt for what to write about and in what shape: topics, genre, length, feeling, offered choices."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from agentic_synth.offline.lexicon import STOP_WORDS
+from agentic_synth.offline.lengths import Length, read_counts, read_length
+from agentic_synth.offline.lexicon import ASKING, HELPING, LANGUAGES, TONES
+from agentic_synth.offline.nouns import Noun, Words, read_nouns, words_in
 
-__all__ = ["Topic", "read_topic"]
+__all__ = ["Feeling", "Topic", "read_topic"]
 
 _SCANNED = 300
 """Characters read at each end of a long prompt: tasks stand at the start or the end, and reading must stay cheap."""
 _MAX_PHRASES = 8
-_MAX_PHRASE_WORDS = 3
+
+
+class Feeling(NamedTuple):
+    """How content somebody is: from *least* to *most* on a scale from 0 to 1."""
+
+    least: float
+    most: float
 
 
 class Topic(NamedTuple):
     """What a prompt asks for.
 
-    *phrases* are runs of its content words, *subjects* the same with "the" before all but proper names. *unit* and
-    *size* are the asked length (``"sentence"``, 3), *unit* empty if none was named. *choices* are the answers that the
-    prompt offers.
+    *phrases* are the runs of nouns that it is about, *subjects* the same with "the" before those that need it.
+    *choices* are the answers that the prompt offers, *counts* how many of what it speaks of (``{"turn": 4}``).
+    *feeling* is None where the prompt leaves it open.
     """
 
     phrases: tuple[str, ...]
     subjects: tuple[str, ...]
     genre: str
-    unit: str
-    size: int
+    length: Length
     choices: tuple[str, ...]
+    counts: Mapping[str, int]
+    feeling: Feeling | None
 
 
 _GENRES: dict[str, str] = {
     word: genre
     for genre, words in {
-        "issue": "ticket tickets issue issues complaint complaints bug problem problems incident support",
+        "issue": "ticket tickets issue issues complaint complaints bug bugs incident",
         "review": "review reviews feedback testimonial testimonials",
         "story": "story stories tale novel fiction narrative fairytale",
-        "mail": "email mail letter newsletter",
-        "poem": "poem poems haiku verse lyrics",
+        "mail": "email emails mail letter newsletter",
+        "poem": "poem poems haiku haikus verse lyrics",
         "code": "function code python javascript program script sql algorithm",
-        "explain": "explain why how what define compare summarize summarise explanation difference",
+        "explain": "explain define compare summarize summarise explanation difference",
         "title": "title titles headline headlines slogan tagline caption",
-        "question": "quiz",
-        "": "essay article",
+        "talk": "conversation conversations dialogue dialogues dialog chat",
+        "question": "quiz question questions",
+        "": "essay article support",
     }.items()
     for word in words.split()
 }
-_PUNCTUATION = ".,;:!?\"'`()[]{}<>*#_-–—…“”‘’/|"
-_STOPS = (".", "!", "?", ":")
-_NUMBERS = {
-    "a": 1,
-    "a single": 1,
-    "single": 1,
-    "one": 1,
-    "two": 2,
-    "three": 3,
-    "four": 4,
-    "five": 5,
-    "six": 6,
-    "seven": 7,
-    "eight": 8,
-    "nine": 9,
-    "ten": 10,
-    "twelve": 12,
-}
-_NUMBER = r"\d{1,4}|a single|a|single|one|two|three|four|five|six|seven|eight|nine|ten|twelve"
-_LENGTH = re.compile(
-    rf"\b({_NUMBER})[\s-]+(?:(?:or|to|-)\s*\w+\s+)?(?:[a-z]+\s+)??(sentence|word|paragraph|bullet|item|step|idea|reason"
-    r"|tip|line|name|title|question|example|point|way|fact|haiku|poem|essay|article|story)s?\b"
+_SPEECH = frozenset((*LANGUAGES, *ASKING, *HELPING))
+_FEELINGS = (Feeling(0.0, 0.4), Feeling(0.4, 0.6), Feeling(0.6, 1.0))
+_VAGUE = frozenset("pos neg good bad great love hate recommend critical average passive ok okay balanced".split())
+"""Words of feeling in a record; in a prompt they may be said of anything."""
+_QUESTION_WORDS = frozenset("why how what which who where when is are does do can could would should will".split())
+_REQUEST = re.compile(
+    r"(?:send|ask|say|write|give|type)s? to (?:an?|the) (?:\w+ )?(?:assistant|chatbot|language model)"
+    r"|\b(?:write|generate|create|invent|make|give)\b[^.?!]{0,40}\b(?:prompt|user message|instruction|user request)s?\b"
 )
-_LISTED = re.compile(rf"\blist\s+(?:of\s+)?(?:the\s+)?({_NUMBER})\b")
-_FORMS = ("haiku", "poem", "essay", "article", "story")
-_CHOICE_CUES = ("one of", "choose", "label", "option", "categories", "either", "classify")
+_PUZZLE = re.compile(r"\b(?:word|math|maths|arithmetic|algebra)\s+(?:problem|puzzle|exercise|riddle)s?\b")
+_STARS = re.compile(
+    r"\b(\d{1,3})(?:\.\d+)?\s*(?:of|out of|/)\s*(5|10|100)\b|\b([1-5]|one|two|three|four|five)[\s-]stars?\b"
+)
+_STAR_WORDS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
+_OFFERED = re.compile(
+    r"\b(yes|true)(?:\"|')?\s*(?:or|/)\s*(?:\"|')?(no|false)\b(?!\s+(?:question|quiz|statement|answer|item))",
+    re.IGNORECASE,
+)
+_CHOICE_CUES = ("one of", "choose", "label", "option", "categories", "either", "classify", "yes", "true", '" or "')
 _CHOICES = re.compile(
-    r"(?:one of|choose from|choose between|labels?(?: are)?|options?(?: are)?|categories|either|classify\b.{0,60}?\bas)"
+    r"(?:one of|choose from|choose between|labels?(?: are| include)?|options?(?: are| include)?|categories|either"
+    r"|classify\b.{0,60}?\b(?:as|into))"
     r"\s*:?\s*([^.?!:\n]{3,120})",
     re.IGNORECASE,
 )
+_QUOTED = re.compile(r"\"([^\"\n]{1,30})\"")
 _BETWEEN_CHOICES = re.compile(r"\s*(?:,\s*(?:or|and)\s+|[,|/;]|\bor\b|\band\b)\s*")
 
 
@@ -91,62 +97,64 @@ def read_topic(prompt: str) -> Topic:
     if len(prompt) > 2 * _SCANNED:
         prompt = f"{prompt[:_SCANNED]}\n{prompt[-_SCANNED:]}"
     lowered = prompt.lower()
-    phrases, genre = _read_words(prompt)
-    unit, size = _read_length(lowered)
+    words = words_in(prompt)
+    genre = _read_genre(lowered, words)
+    nouns = _chosen(read_nouns(words, _GENRES))
     choices = _read_choices(prompt) if any(cue in lowered for cue in _CHOICE_CUES) else ()
-    subjects = tuple([phrase if phrase[0].isupper() else f"the {phrase}" for phrase in phrases])
-    return Topic(phrases, subjects, genre, unit, size, choices)
+    phrases = tuple(dict.fromkeys(noun.text for noun in nouns))
+    return Topic(
+        phrases,
+        tuple(dict.fromkeys(_subject(noun) for noun in nouns)),
+        genre,
+        read_length(lowered),
+        choices,
+        read_counts(lowered),
+        _read_feeling(lowered, words),
+    )
 
 
-def _read_words(prompt: str) -> tuple[tuple[str, ...], str]:
-    """The runs of content words, proper names as they are written, and the first genre named."""
-    phrases: dict[str, None] = {}
-    run: list[str] = []
-    genre = ""
-    is_start = True
-    for raw, raw_lowered in zip(prompt.split(), prompt.lower().split(), strict=False):
-        word = "" if raw_lowered in STOP_WORDS else raw.strip(_PUNCTUATION)
-        lowered = word.lower()
-        if lowered in _GENRES:
-            genre = genre or _GENRES[lowered]
-        elif len(word) > 2 and lowered not in STOP_WORDS and _is_word(word):
-            run.append(lowered if is_start and not word.isupper() else word)
-            if raw.endswith(word) and len(run) < _MAX_PHRASE_WORDS:
-                is_start = False
-                continue
-        is_start = raw.endswith(_STOPS)
-        if run:
-            phrases[" ".join(run)] = None
-            run = []
-    if run:
-        phrases[" ".join(run)] = None
-    if not genre and prompt.rstrip().endswith("?"):
-        genre = "explain"
-    return tuple(phrases)[-_MAX_PHRASES:], genre
+def _chosen(nouns: list[Noun]) -> list[Noun]:
+    """The nouns that the prompt says it is about; if it says of none, all but languages and who is to speak."""
+    told = [noun for noun in nouns if noun.is_told]
+    nouns = told or [noun for noun in nouns if noun.text not in _SPEECH] or nouns
+    return nouns[-_MAX_PHRASES:]
 
 
-def _is_word(word: str) -> bool:
-    return word.isalpha() or word.replace("-", "").replace("'", "").replace("’", "").isalpha()
+def _subject(noun: Noun) -> str:
+    """The noun as a sentence names it; one that stood without an article is a name, a plural or a substance."""
+    return f"the {noun.text}" if noun.is_definite and not noun.text[0].isupper() else noun.text
 
 
-def _read_length(lowered: str) -> tuple[str, int]:
-    listed = _LISTED.search(lowered) if "list " in lowered else None
-    if listed:
-        return "item", _to_number(listed[1])
-    asked = _LENGTH.search(lowered)
-    if asked:
-        return asked[2], max(1, _to_number(asked[1]))
-    return next(((form, 1) for form in _FORMS if form in lowered), ("", 0))
+def _read_genre(lowered: str, words: Sequence[Words]) -> str:
+    """The first genre that the prompt names, or that its form tells."""
+    if _PUZZLE.search(lowered):
+        return "puzzle"
+    if "assistant" in lowered or "prompt" in lowered or "instruction" in lowered or "request" in lowered:
+        if _REQUEST.search(lowered):
+            return "request"
+    genre = next((genre for word in words if (genre := _GENRES.get(word.lowered))), "")
+    if genre in ("", "question") and words and (words[0].lowered in _QUESTION_WORDS or lowered.rstrip().endswith("?")):
+        return "explain"
+    return genre
 
 
-def _to_number(word: str) -> int:
-    return int(word) if word.isdecimal() else _NUMBERS[word]
+def _read_feeling(lowered: str, words: Sequence[Words]) -> Feeling | None:
+    """What stars or words of feeling tell; words that contradict each other tell nothing."""
+    stars = _STARS.search(lowered)
+    if stars:
+        given, most = (int(stars[1]), int(stars[2])) if stars[1] else (_STAR_WORDS.get(stars[3]) or int(stars[3]), 5)
+        share = min(max(given, 1), most) / most
+        return Feeling(share - 1 / most, share)
+    tones = {TONES[word.lowered] for word in words if word.lowered in TONES and word.lowered not in _VAGUE}
+    return _FEELINGS[tones.pop()] if len(tones) == 1 else None
 
 
 def _read_choices(prompt: str) -> tuple[str, ...]:
+    offered = _OFFERED.search(prompt)
+    if offered:
+        return offered[1], offered[2]
     found = _CHOICES.search(prompt)
-    if not found:
-        return ()
-    parts = [part.strip(" \"'`()[]*") for part in _BETWEEN_CHOICES.split(found[1])]
+    parts = _QUOTED.findall(prompt) if '" or "' in prompt else _BETWEEN_CHOICES.split(found[1]) if found else ()
+    parts = [part.strip(" \"'`()[]*") for part in parts]
     choices = tuple(dict.fromkeys(part for part in parts if part and len(part.split()) <= 3))
     return choices if 2 <= len(choices) <= 12 else ()

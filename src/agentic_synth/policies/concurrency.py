@@ -20,6 +20,7 @@ _BUSY_SHARE = 0.85
 _PROBE_ROUNDS = 40
 _PROBE_SHARE = 0.7
 _LEARN = 0.1
+_SETTLING = 2.5
 
 
 class ConcurrencyLimit(Protocol):
@@ -79,6 +80,7 @@ class DelayLimit:
         "_latency",
         "_most",
         "_round",
+        "_settling",
         "_shrunk",
         "_until_probe",
         "_usual",
@@ -93,6 +95,7 @@ class DelayLimit:
         self._round = Round()
         self._busy = 0
         self._latency = 0.0
+        self._settling = 1.0
         self._first_rounds = 2
         self._changed_at: float | None = None
         self.starting = True
@@ -107,7 +110,7 @@ class DelayLimit:
         # Once calls of before the change are through, whatever ends is a fair sample; earlier the quick ones are first.
         if self._changed_at is None:
             self._changed_at = sent_at
-        if now - self._changed_at < self._latency:
+        if now - self._changed_at < self._settling * self._latency:
             return
         self._round.add(latency, size)
         self._busy += in_flight >= _BUSY_SHARE * self.limit
@@ -171,5 +174,7 @@ class DelayLimit:
     def _set(self, limit: int, now: float) -> None:
         limit = min(max(limit, 1), self._most)
         if limit != self.limit:
+            # Fewer in flight take their time to become fewer, and what they met on their arrival was still the crowd.
+            self._settling = 1.0 if limit > self.limit else _SETTLING
             self.limit = limit
             self._changed_at = now

@@ -17,7 +17,6 @@ _RESERVE_S = 1.0
 _LEAST_SHARE = 0.05
 _DOUBTS = 200
 _STALE_S = 0.5
-_SURPLUS_SLOTS = 4
 
 
 class Mirror:
@@ -134,8 +133,6 @@ class Mirror:
         self._capacity = min(max(self._capacity, remaining + 1.0), limit)
         if reset is not None:
             self._window.learn(limit, self._capacity - remaining, reset)
-        if self._rival.surplus >= _SURPLUS_SLOTS:
-            self._window.hasten()
         self._bucket.level(now)
         self._bucket.capacity = self._capacity
         refill = limit / self._window.seconds

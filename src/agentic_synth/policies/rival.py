@@ -11,7 +11,6 @@ _MEMORY_S = 4.0
 _FULL = 0.9
 _NOISE = 0.05
 _SUSPECTED = 0.25
-_SURPLUS = 4.0
 
 
 class Rival:
@@ -19,15 +18,13 @@ class Rival:
 
     Between two moments, what flowed in is either left or was taken; what was taken and not by us was taken by others.
     Replies are gathered in slots of half a second of their sending, so that calls which overtake each other on the way
-    average out. A bucket that was full in between tells only the most that others can have taken. *surplus* counts
-    the slots in a row after which several times more was left than can have flowed in: then the limit refills faster.
+    average out. A bucket that was full in between tells only the most that others can have taken.
     """
 
-    __slots__ = ("_count", "_last", "_level", "_mean", "_refused", "_slot", "_total", "rate", "surplus")
+    __slots__ = ("_count", "_last", "_level", "_mean", "_refused", "_slot", "_total", "rate")
 
     def __init__(self) -> None:
         self.rate = 0.0
-        self.surplus = 0
         self._mean = 0.0
         self._slot = -1.0
         self._count = 0
@@ -38,7 +35,7 @@ class Rival:
 
     def forget(self) -> None:
         """The limit has moved: what was left before says nothing of what is left now."""
-        self._count = self.surplus = 0
+        self._count = 0
         self._level = self._total = 0.0
         self._last = None
 
@@ -73,7 +70,6 @@ class Rival:
             return
         elapsed, ours = at - last[0], total - last[2]
         taken = refill - (ours + level - last[1]) / elapsed
-        self.surplus = self.surplus + 1 if taken < -_SURPLUS * refill else 0
         if max(level, last[1], last[1] + refill * elapsed - ours) > _FULL * capacity:
             taken = min(taken, self._mean)
         sudden = taken > self._mean + _SUDDEN * refill

@@ -11,6 +11,9 @@ __all__ = ["estimate_tokens", "output_bound", "prompt_bound", "prompt_tokens"]
 MESSAGE_TOKENS = 4
 """What a chat format adds to each message: role and separators (OpenAI cookbook: 3 to 4)."""
 
+HIDDEN_TOKENS = 64
+"""What a chat format adds to each prompt at most; for tools and schemas it is eight times that (Anthropic: 346)."""
+
 IMAGE_TOKENS = 1_600
 """What one image or file part is taken for; providers charge 85 to 1,600 tokens at ordinary sizes."""
 
@@ -47,7 +50,9 @@ def prompt_tokens(request: Request) -> int:
 
 def prompt_bound(request: Request) -> int:
     """No fewer input tokens than *request* can have: a token of any byte-level tokenizer is at least one byte."""
-    total = _attached(request, 1)
+    total = HIDDEN_TOKENS + _attached(request, 1)
+    if request.tools or request.schema is not None:
+        total += 8 * HIDDEN_TOKENS
     for message in request.messages:
         content = message.content
         total += 2 * MESSAGE_TOKENS + (_bytes(content) if isinstance(content, str) else _parts(message, 1))

@@ -40,8 +40,3 @@ class Window:
         self._vote = vote
         if self._votes >= _VOTES:
             self.seconds = vote
-
-    def hasten(self) -> None:
-        """It refills many times faster than thought: a second's limit."""
-        self.seconds = _WINDOWS[0]
-        self._votes = 0

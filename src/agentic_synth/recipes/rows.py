@@ -23,7 +23,7 @@ __all__ = ["Candidate", "Filled", "Rejection", "Rows", "Slot"]
 
 Draws: TypeAlias = dict[str, Draw | None]
 
-_GIVE_UP = 100
+_MOST_REFUSED = 100
 
 
 class Candidate:
@@ -259,7 +259,7 @@ class Rows:
         refused = self._refused[asked.name]
         if refused >= 0:
             self._refused[asked.name] = refused + 1
-            if refused + 1 >= _GIVE_UP:
+            if refused + 1 >= _MOST_REFUSED:
                 raise error
 
 

@@ -17,12 +17,13 @@ from agentic_synth.cache.ledger import Run as LedgerEntry
 from agentic_synth.errors import BudgetSpent, ConfigError, RecipeError
 from agentic_synth.recipes.lineage import Lineage
 from agentic_synth.recipes.load import load_recipe
-from agentic_synth.recipes.model import Recipe
+from agentic_synth.recipes.model import ModelColumn, Recipe
 from agentic_synth.recipes.plan import Plan
-from agentic_synth.recipes.rows import Filled, Rows
+from agentic_synth.recipes.rows import Filled
 from agentic_synth.recipes.run import Flow, RowRun
 from agentic_synth.sdk.session import Session
-from agentic_synth.sinks.open import Sink, SinkColumn, open_sink
+from agentic_synth.sdk.watched import WatchedRows, traffic
+from agentic_synth.sinks.open import OutputClosed, Sink, SinkColumn, open_sink
 from agentic_synth.sources.open import Seeds, seeds_from
 from agentic_synth.telemetry.progress import Progress
 from agentic_synth.telemetry.run_statistics import RunStatistics, Snapshot
@@ -97,7 +98,7 @@ class RecipeRun:
         if "seed" in options:
             changes["seed"] = options["seed"]
         recipe = recipe.model_copy(update=changes)
-        self.recipe = recipe
+        self.recipe = recipe = _rehearsed(recipe) if _is_offline(said["model"]) else recipe
         given = seeds if seeds is not None else recipe.seeds
         self.seeds = seeds_from(given) if given is not None else None
         seed_columns = self.seeds.columns() if self.seeds is not None else []
@@ -108,6 +109,8 @@ class RecipeRun:
         self._session = session
         self._rows: RowRun | None = None
         self._stopped = False
+        self.begun = False
+        """Whether output and ledger are open, so that what goes wrong now is no fault of the input."""
         self._started = time.monotonic()
         references = {asked.model for asked in self.plan.asked.values()}
         self.offline = bool(references) and references == {"offline"}
@@ -150,13 +153,14 @@ class RecipeRun:
 
     def snapshot(self) -> Snapshot:
         """The figures of the moment, for progress."""
-        return self.statistics.snapshot(time.monotonic() - self._started)
+        upstreams = self._session.engine.statistics()["upstreams"]
+        return self.statistics.snapshot(time.monotonic() - self._started, traffic(upstreams.values()))
 
     async def batches(self, output: Output) -> AsyncGenerator[list[Filled], None]:
         """Filled slots; see :class:`RowRun`."""
         lineage = Lineage(seed=self.recipe.seed, epoch=output.epoch)
         keep_rejections = "rejects" in self.options
-        rows = Rows(self.plan, lineage, self._session.engine, passes=output.passes, keep_rejections=keep_rejections)
+        rows = WatchedRows(self.plan, lineage, self._session.engine, passes=output.passes, keep_rejections=keep_rejections)
         forgets = any(asked.reuse == "no_store" for asked in self.plan.asked.values())
         durable = (self._session.remembers or self.offline) and not forgets
         flow = Flow(
@@ -186,7 +190,7 @@ class RecipeRun:
             row[UPSTREAM_COLUMN] = "+".join(dict.fromkeys(filter(None, names))) or None
         return row
 
-    async def execute(self, out: str | None, progress: Progress | None = None) -> Run:
+    async def execute(self, out: str, progress: Progress | None = None) -> Run:
         """Make all rows and write them to *out*.
 
         Raises:
@@ -197,6 +201,7 @@ class RecipeRun:
             output = await ledger.open_output(name, fresh=fresh)
             entry = self._entry(name, output, fresh=fresh)
             await ledger.begin(entry)
+            self.begun = True
             error: BaseException | None = None
             delivered = False
             try:
@@ -220,12 +225,12 @@ class RecipeRun:
             raise error
         return run if delivered or run.out is None else msgspec.structs.replace(run, out=f"{out}.partial")
 
-    def _output_name(self, out: str | None) -> str:
+    def _output_name(self, out: str) -> str:
         """What the ledger calls the output, so that the next run of it goes on from this one."""
-        return str(Path(out).absolute()) if out is not None and out != "-" else f"- {self.recipe.recipe}"
+        return str(Path(out).absolute()) if out != "-" else f"- {self.recipe.recipe}"
 
     @asynccontextmanager
-    async def _sinks(self, out: str | None) -> AsyncIterator[tuple[Sink, Sink | None]]:
+    async def _sinks(self, out: str) -> AsyncIterator[tuple[Sink, Sink | None]]:
         """The output and the file of rejects; what was not delivered by the end is left beside its name."""
         async with AsyncExitStack() as opened:
             rejects = None
@@ -244,13 +249,14 @@ class RecipeRun:
                     await rejects.write([r.as_row(filled.index) for filled in batch for r in filled.rejections])
 
     @staticmethod
-    def _better(out: str | None, output: Output) -> bool:
+    def _better(out: str, output: Output) -> bool:
         """Whether a file stands at *out* that a part of the rows must not replace."""
-        return out not in (None, "-") and Path(str(out)).exists() and not output.delivered_incomplete
+        return out != "-" and Path(out).exists() and not output.delivered_incomplete
 
     def _state(self, error: BaseException | None) -> RunState:
         if error is not None:
-            return "failed" if isinstance(error, Exception) and not isinstance(error, BudgetSpent) else "interrupted"
+            stopped = isinstance(error, BudgetSpent | OutputClosed) or not isinstance(error, Exception)
+            return "interrupted" if stopped else "failed"
         if self._stopped:
             return "interrupted"
         assert self._rows is not None
@@ -260,7 +266,12 @@ class RecipeRun:
         return "short" if missing else "complete"
 
     def _entry(self, name: str, output: Output, *, fresh: bool) -> LedgerEntry:
-        settings = {"seeds": self.seeds.name if self.seeds is not None else None, "models": sorted(self._models())}
+        settings = {
+            "seeds": self.seeds.name if self.seeds is not None else None,
+            "models": sorted(self._models()),
+            "base_url": self._session.base_url,
+            "upstreams": self._session.connected(self._models()),
+        }
         return LedgerEntry(
             id=new_run_id(),
             recipe=self.recipe.recipe,
@@ -278,7 +289,7 @@ class RecipeRun:
     def _models(self) -> set[str]:
         return {asked.model for asked in self.plan.asked.values()}
 
-    def _run(self, entry: LedgerEntry, out: str | None, error: BaseException | None) -> Run:
+    def _run(self, entry: LedgerEntry, out: str, error: BaseException | None) -> Run:
         statistics = self.statistics
         seconds = time.monotonic() - self._started
         return Run(
@@ -287,16 +298,28 @@ class RecipeRun:
             state=self._state(error),
             rows=statistics.rows_accepted,
             asked=self.wanted,
-            out=None if out in (None, "-") else out,
+            out=None if out == "-" else out,
             seconds=seconds,
-            usage=Usage(
-                statistics.tokens_in, statistics.tokens_out, statistics.tokens_cached, statistics.tokens_reasoning
-            ),
+            usage=statistics.usage(),
             cost=None if statistics.unpriced and not statistics.dollars else statistics.dollars,
             statistics=statistics.as_dict(seconds),
             error=str(error) if error is not None else None,
             budget_spent=isinstance(error, BudgetSpent),
         )
+
+
+def _is_offline(reference: str | None) -> bool:
+    return reference is not None and reference.partition("/")[0] == "offline"
+
+
+def _rehearsed(recipe: Recipe) -> Recipe:
+    """*recipe* with no column asked elsewhere: ``offline``, said by hand, must not cost anything."""
+    nobody = {"model": None, "base_url": None}
+    columns = {
+        name: column.model_copy(update=nobody) if isinstance(column, ModelColumn) else column
+        for name, column in recipe.columns.items()
+    }
+    return recipe.model_copy(update={"columns": columns})
 
 
 def _known(options: RunOptions) -> RunOptions:

@@ -35,7 +35,9 @@ class Synth:
     *model* is ``provider/model``, or a model's name with *base_url*. *store* is a folder or ``.sqlite`` file
     (``":none:"`` keeps nothing), *concurrency* a fixed number of calls in flight instead of the adaptive limit,
     *budget* what may be spent (``"5usd"``, ``"2Mtok"``, ``"10000req"``). *config* takes the place of environment and
-    files; what is named beside it wins over it, and over what a recipe says, but never over a column's own model.
+    files; what is named beside it wins over it, and over what a recipe says, but over a column's own model only where
+    it is ``offline``: a rehearsal spends nothing. Without *sends* nothing is ever sent and no key is wanted: enough for
+    :meth:`estimate`.
 
     Raises:
         ConfigError: a setting is wrong, or a key is missing.
@@ -52,6 +54,7 @@ class Synth:
         concurrency: int | None = None,
         budget: str | None = None,
         config: Config | None = None,
+        sends: bool = True,
     ) -> None:
         flags = {
             "model": model,
@@ -64,8 +67,11 @@ class Synth:
         self.config = load_config(flags) if config is None else _laid_over(config, flags)
         self._api_key = Secret(api_key) if api_key else None
         self._said = {"model": model, "base_url": base_url}
+        self._sends = sends
         self.upstream = self._resolve(None, None)
         """The upstream of everything that names no other."""
+        if model is not None and self.upstream.wire == "offline":
+            self.config = msgspec.structs.replace(self.config, fallback=())
         self._session: Session | None = None
         self._check()
 
@@ -84,13 +90,15 @@ class Synth:
     def _resolve(self, reference: str | None, base_url: str | None) -> UpstreamConfig:
         usual = reference in (None, self.config.model) and base_url in (None, self.config.base_url)
         key = self._api_key.reveal() if self._api_key is not None and usual else None
-        return resolve_upstream(reference, base_url=base_url, api_key=key, config=self.config)
+        return resolve_upstream(
+            reference, base_url=base_url, api_key=key, config=self.config, key_wanted=self._sends
+        )
 
     @property
     def session(self) -> Session:
         """The engine and its store, opened when they are first needed."""
         if self._session is None:
-            self._session = Session(self.config, self._resolve)
+            self._session = Session(self.config, self._resolve, sends=self._sends)
         return self._session
 
     async def complete(
@@ -209,7 +217,7 @@ class Synth:
 
         return RecipeRun(self.session, recipe, rows=rows, seeds=seeds, options=options, said=self._said)
 
-    async def execute(self, run: RecipeRun, *, out: str | None = None, progress: Progress | None = None) -> Run:
+    async def execute(self, run: RecipeRun, *, out: str = "-", progress: Progress | None = None) -> Run:
         """Carry out a prepared run; see :meth:`run`."""
         return await run.execute(out, progress)
 
@@ -222,14 +230,20 @@ class Synth:
         out: str | None = None,
         **options: Unpack[RunOptions],
     ) -> Run:
-        """Make the rows of *recipe* and write them to *out* (``.jsonl .parquet .csv .json``; None: stdout).
+        """Make the rows of *recipe* and write them to *out* (``.jsonl .parquet .csv .json``; ``"-"`` is stdout).
 
         Run again after an interruption, it pays only for what was not answered yet, and writes the same file.
 
         Raises:
             SynthError: the run could not go on; what was made is kept.
         """
-        return await self.execute(self.prepare(recipe, rows=rows, seeds=seeds, **options), out=out)
+        run = self.prepare(recipe, rows=rows, seeds=seeds, **options)
+        if out is None:
+            raise ConfigError(
+                "nobody says where the rows shall go",
+                mend='give out="rows.jsonl", or out="-" for stdout; generate() gives them to you instead',
+            )
+        return await self.execute(run, out=out)
 
     async def estimate(
         self,

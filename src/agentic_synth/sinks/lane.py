@@ -33,6 +33,11 @@ class Lane:
         """Queue *job*; waiting first, with :meth:`settle`, is what bounds the queue."""
         self._last = self._threads.submit(self._run, job)
 
+    def fail(self, error: Exception) -> None:
+        """Run no further job: *error*, which the caller raises, says that none can succeed."""
+        self.error = self.error or error
+        self.told = True
+
     async def settle(self) -> None:
         """Wait for every job so far, and raise what one of them raised.
 

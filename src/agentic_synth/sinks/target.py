@@ -23,12 +23,18 @@ PARTIAL_SUFFIX = ".partial"
 _PIPE_BYTES = 4096
 """POSIX's least PIPE_BUF: a pipe that polls writable takes this much without blocking."""
 _POLL_MS = 100
+_GONE = getattr(select, "POLLERR", 0) | getattr(select, "POLLHUP", 0)
+"""What poll tells of the writing end of a pipe or socket whose reader has closed."""
 
 
 class Target(Protocol):
     """Takes bytes, on a thread that may block."""
 
     name: str
+
+    def check(self) -> None:
+        """Raise OutputClosed if nobody is there any more to read what would be written; never waits."""
+        ...
 
     def write(self, data: bytes) -> None:
         """Take all of *data*."""
@@ -57,6 +63,9 @@ class PartialFile:
         with explained(self.name):
             _check_place(self.name, self.final, replace=replace)
             self._file = _open_locked(self.partial, self.name)
+
+    def check(self) -> None:
+        """A disk needs no reader."""
 
     def write(self, data: bytes) -> None:
         with memoryview(data) as view:
@@ -98,8 +107,13 @@ class Stdout:
             stream = sys.stdout.buffer
         self._stream = stream
         self._poll = _poll_of(stream)
+        self._look = _poll_of(stream)  # a poll of its own, since two threads may not share one
         self._patience = patience
         self._polls_left: int | None = None
+
+    def check(self) -> None:
+        if self._look is not None and any(events & _GONE for _, events in self._look.poll(0)):
+            raise OutputClosed("nobody reads stdout any more")
 
     def write(self, data: bytes) -> None:
         with memoryview(data) as view:

@@ -10,7 +10,7 @@ from agentic_synth.errors import OutputError
 from agentic_synth.sinks.compression import Compressor
 from agentic_synth.sinks.formats import Format
 from agentic_synth.sinks.lane import Lane
-from agentic_synth.sinks.sink import Row
+from agentic_synth.sinks.sink import OutputClosed, Row
 from agentic_synth.sinks.target import Target
 
 __all__ = ["BLOCK_BYTES", "LINGER", "TextSink"]
@@ -22,7 +22,8 @@ LINGER = 0.25
 class TextSink:
     """Buffers text and writes it from a thread, a block at a time.
 
-    Uncompressed text is at most *linger* seconds or *block_bytes* behind the rows, so that a reader can follow it.
+    Uncompressed text is at most *linger* seconds or *block_bytes* behind the rows, so that a reader can follow it; the
+    first rows, and any after a pause, go at once.
     Compressed text goes in blocks of exactly *block_bytes*, so that equal rows make equal files at any speed.
     """
 
@@ -47,14 +48,15 @@ class TextSink:
         self._closed = False
 
     async def write(self, rows: Sequence[Row]) -> None:
+        self._check()
         self._buffer += self._encode(rows)
         if len(self._buffer) >= self._block_bytes:
             await self._lane.settle()
             self._send()
         elif self._lane.error is not None:
             await self._lane.settle()
-        else:
-            self._arm()
+        elif self._timer is None and self._compressor is None:
+            self._tick()
 
     async def flush(self) -> None:
         self._raise_refused()
@@ -71,6 +73,13 @@ class TextSink:
         if not deliver:
             self._target.hurry()
         await self._lane.finish(partial(self._finish, deliver), quiet=not deliver)
+
+    def _check(self) -> None:
+        try:
+            self._target.check()
+        except OutputClosed as closed:
+            self._lane.fail(closed)
+            raise
 
     def _encode(self, rows: Sequence[Row]) -> bytes:
         self._raise_refused()
@@ -103,16 +112,13 @@ class TextSink:
         for start in range(0, len(data), self._block_bytes):
             self._compressor.write(data[start : start + self._block_bytes])
 
-    def _arm(self) -> None:
-        if self._timer is None and self._compressor is None:
-            self._timer = asyncio.get_running_loop().call_later(self._linger, self._tick)
-
     def _tick(self) -> None:
+        """Send what there is, unless the thread is busy yet, and look again after a while; rest when there is nothing."""
         self._timer = None
-        if self._lane.busy:
-            self._arm()
-        else:
-            self._send()
+        if self._buffer:
+            if not self._lane.busy:
+                self._send()
+            self._timer = asyncio.get_running_loop().call_later(self._linger, self._tick)
 
     def _finish(self, deliver: bool) -> None:
         whole = False

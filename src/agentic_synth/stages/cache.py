@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 import msgspec
 
-from agentic_synth.cache.key import Key, key_of
+from agentic_synth.cache.key import Key, key_of, redraw
 from agentic_synth.cache.store import ResponseStore, Status
 from agentic_synth.errors import NotCached
 from agentic_synth.stage import Handler
-from agentic_synth.types import Delta, DeltaStream, Finish, Json, Request, Response, Usage
+from agentic_synth.types import Delta, DeltaStream, Draw, Finish, Json, Request, Response, Usage
 
 __all__ = ["Cache"]
 
@@ -47,6 +48,9 @@ class Cache:
         response = await proceed(request)
         if request.reuse == "no_store":
             return response
+        if request.reuse == "never":
+            # For audit only: under a draw of its own, which no request can name.
+            key = redraw(key, Draw("audit", secrets.randbits(63)))
         if response.body is not None:
             return msgspec.structs.replace(response, body=_Stored(response, self._store, key))
         await self._store.put(key, response, _STATUS.get(response.finish, Status.COMPLETE))
@@ -67,7 +71,7 @@ class Cache:
     def mark(self, request: Request, status: Status, reason: str) -> None:
         """Give the stored answer of *request* another status, so that it is never served as valid."""
         origin = self._origin(request)
-        if origin is not None and request.reuse != "no_store":
+        if origin is not None and request.reuse not in {"no_store", "never"}:
             self._store.mark(key_of(request, origin).draw, status, reason)
 
 

@@ -16,6 +16,7 @@ from agentic_synth.types import Request, Response
 __all__ = ["Retry", "RetryStatistics"]
 
 _POSTPONED = 3
+_LIMITED = 4
 _LEAST_WAIT_S = 0.05
 
 
@@ -73,6 +74,7 @@ class Retry:
 
     async def _again(self, request: Request, proceed: Handler[Request, Response], error: UpstreamError) -> Response:
         course = _Course(self._clock.now(), alone=not error.fallback)
+        course.note(error)
         while True:
             leaving = None
             if await self._stays(request, error, course):
@@ -94,6 +96,7 @@ class Retry:
                 if leaving is not None:
                     course.move(leaving.upstream, self._clock.now())
                 course.number += 1
+                course.note(next_error)
                 error = next_error
             else:
                 return msgspec.structs.replace(response, attempts=course.number + 2)
@@ -116,14 +119,10 @@ class Retry:
         policy, now = self._policy, self._clock.now()
         asked = error.retry_after or 0.0
         if isinstance(error, RateLimited):
-            course.limited += 1
             # Where the upstream said when, the limiter holds the request back until then, in its turn.
-            wait = 0.0 if asked else policy.delay(course.limited, self._rng)
+            wait = 0.0 if asked else policy.delay(min(course.limited, _LIMITED), self._rng)
             ends = course.began + policy.patience
         else:
-            if error is not course.counted:
-                course.failures += 1
-                course.counted = error
             if course.failures >= policy.tries:
                 return None
             wait = asked + policy.delay(course.failures, self._rng)
@@ -151,16 +150,22 @@ class Retry:
 class _Course:
     """What became of one request so far."""
 
-    __slots__ = ("alone", "began", "counted", "failures", "limited", "number", "spent")
+    __slots__ = ("alone", "began", "failures", "limited", "number", "spent")
 
     def __init__(self, now: float, *, alone: bool) -> None:
         self.alone = alone
         self.began = now
-        self.counted: UpstreamError | None = None
         self.failures = 0
         self.limited = 0
         self.number = 0
         self.spent: tuple[str, ...] = ()
+
+    def note(self, error: UpstreamError) -> None:
+        """The last try ended with *error*."""
+        if isinstance(error, RateLimited):
+            self.limited += 1
+        else:
+            self.failures += 1
 
     def move(self, from_upstream: str, now: float) -> None:
         """Another upstream was asked, and has its own tries."""

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["dollars", "duration", "short"]
+__all__ = ["counted", "dollars", "duration", "short"]
+
+
+def counted(count: int, noun: str) -> str:
+    """``1 row``, ``2,000 rows``; *noun* takes an ``s``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def duration(seconds: float) -> str:

@@ -6,16 +6,17 @@ Progress pulls: it reads a snapshot a few times a second and costs a row nothing
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol, TextIO
 
 from agentic_synth.clock import Clock, SystemClock
-from agentic_synth.telemetry.figures import dollars, duration, short
+from agentic_synth.telemetry.figures import counted, dollars, duration, short
 from agentic_synth.telemetry.run_statistics import Snapshot
 
 __all__ = ["LineProgress", "LiveProgress", "Progress", "Rate", "fit", "open_progress", "parts"]
 
 BAR = 24
+_WORTH_SAYING = 0.01
 
 
 class Progress(Protocol):
@@ -63,7 +64,7 @@ class LineProgress:
         while True:
             await self._clock.sleep(self._every)
             now = snapshot()
-            self._stream.write("  ".join(parts(now, rate.update(now.seconds, now.rows_accepted))) + "\n")
+            self._stream.write("  ".join(parts(now, rate.update(now.seconds, now.rows_made))) + "\n")
             self._stream.flush()
 
 
@@ -85,7 +86,7 @@ class LiveProgress:
         with Live(console=console, auto_refresh=False, transient=True) as live:
             while True:
                 now = snapshot()
-                shown = parts(now, rate.update(now.seconds, now.rows_accepted))
+                shown = parts(now, rate.update(now.seconds, now.rows_made))
                 line = fit([bar(now), *shown] if now.rows_asked else shown, console.width - 1)
                 live.update(Text(line, no_wrap=True, overflow="crop"), refresh=True)
                 await self._clock.sleep(self._every)
@@ -94,14 +95,14 @@ class LiveProgress:
 def parts(now: Snapshot, rate: float | None) -> list[str]:
     """What is said of the run, the most important first; zeros are left out."""
     asked = now.rows_asked
-    said = [f"{now.rows_accepted:,}/{asked:,} rows" if asked is not None else f"{now.rows_accepted:,} rows"]
+    said = [f"{now.rows_made:,}/{counted(asked, 'row')}" if asked is not None else counted(now.rows_made, "row")]
     if rate is not None:
         said.append(f"{rate:,.1f}/s" if rate < 100 else f"{rate:,.0f}/s")
-        if asked is not None and rate > 0 and now.rows_accepted < asked:
-            said.append(f"{duration((asked - now.rows_accepted) / rate)} left")
+        if asked is not None and rate > 0 and now.rows_made < asked:
+            said.append(f"{duration((asked - now.rows_made) / rate)} left")
     if now.dollars:
         said.append(dollars(now.dollars))
-    said.append(f"{now.in_flight:,} in flight")
+    said += _traffic(now)
     for count, name in (
         (now.rows_rejected, "rejected"),
         (now.from_store, "from store"),
@@ -114,9 +115,26 @@ def parts(now: Snapshot, rate: float | None) -> list[str]:
     return said
 
 
+def _traffic(now: Snapshot) -> Iterator[str]:
+    """What is on the wire; what holds it back is said where something does."""
+    traffic = now.traffic
+    if traffic is None:
+        yield f"{now.in_flight:,} in flight"
+        return
+    if traffic.waiting:
+        yield f"{traffic.in_flight:,} of {traffic.limit:,} in flight"
+        yield f"{traffic.waiting:,} waiting"
+    else:
+        yield f"{traffic.in_flight:,} in flight"
+    if traffic.refused >= _WORTH_SAYING:
+        yield f"{traffic.refused:.0%} refused (429)"
+    if traffic.breaker != "closed":
+        yield f"breaker {traffic.breaker.replace('_', ' ')}"
+
+
 def bar(now: Snapshot) -> str:
     """How much of the rows there is, as a bar of fixed width."""
-    share = min(1.0, now.rows_accepted / now.rows_asked) if now.rows_asked else 0.0
+    share = min(1.0, now.rows_made / now.rows_asked) if now.rows_asked else 0.0
     done = int(share * BAR)
     return "━" * done + "─" * (BAR - done) + f" {share:4.0%}"
 

@@ -9,19 +9,36 @@ import msgspec
 from agentic_synth.telemetry.counts import Counts
 from agentic_synth.telemetry.histogram import Histogram
 from agentic_synth.telemetry.memory import peak_memory_bytes
-from agentic_synth.types import Response
+from agentic_synth.types import Response, Usage
 
-__all__ = ["Purpose", "RunStatistics", "Snapshot"]
+__all__ = ["Purpose", "RunStatistics", "Snapshot", "Traffic"]
 
 Purpose: TypeAlias = Literal["answer", "repair", "regeneration"]
 """Why a model is asked: for the first answer, to correct one, or for another one in place of one that was rejected."""
 
 
+class Traffic(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """How the upstreams of a run take it: calls on the wire, requests that *wait* for a permit, the limit on both.
+
+    *refused* is the share of calls that were answered 429, *breaker* the state of the worst breaker.
+    """
+
+    in_flight: int
+    waiting: int
+    limit: int
+    refused: float
+    breaker: str
+
+
 class Snapshot(msgspec.Struct, frozen=True, gc=False):
-    """The few figures that are shown while a run goes on; *rows_asked* None means that nobody knows how many."""
+    """The few figures that are shown while a run goes on; *rows_asked* None means that nobody knows how many.
+
+    Rows are *made* before they are accepted: those behind a slow one wait for it. *in_flight* counts requests, waiting
+    ones too, and *traffic* tells them apart where there is a wire.
+    """
 
     rows_asked: int | None
-    rows_accepted: int
+    rows_made: int
     rows_rejected: int
     in_flight: int
     from_store: int
@@ -30,6 +47,7 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
     tokens: int
     dollars: float | None
     seconds: float
+    traffic: Traffic | None = None
 
 
 class RunStatistics:
@@ -41,6 +59,7 @@ class RunStatistics:
 
     def __init__(self, rows_asked: int | None = None) -> None:
         self.rows_asked = rows_asked
+        self.rows_made = 0
         self.rows_accepted = 0
         self.rejections = Counts()
         self.in_flight = 0
@@ -62,6 +81,10 @@ class RunStatistics:
         self.ttft = Histogram()
         self.models = Counts()
         self.upstreams = Counts()
+
+    def record_made(self) -> None:
+        """A row that is whole and waits for its turn."""
+        self.rows_made += 1
 
     def record_accepted(self, rows: int = 1) -> None:
         """Rows that were accepted and given to the sink."""
@@ -114,11 +137,21 @@ class RunStatistics:
         elif purpose == "regeneration":
             self.regenerations += 1
 
-    def snapshot(self, seconds: float) -> Snapshot:
+    def usage(self) -> Usage:
+        """The tokens of everything that was paid."""
+        return Usage(
+            self.tokens_in,
+            self.tokens_out,
+            self.tokens_cached,
+            self.tokens_reasoning,
+            estimated=self.tokens_estimated,
+        )
+
+    def snapshot(self, seconds: float, traffic: Traffic | None = None) -> Snapshot:
         """What progress shows, *seconds* after the start."""
         return Snapshot(
             self.rows_asked,
-            self.rows_accepted,
+            self.rows_made,
             self.rejections.total,
             self.in_flight,
             self.from_store,
@@ -127,6 +160,7 @@ class RunStatistics:
             self.tokens_in + self.tokens_out,
             self._dollars(),
             seconds,
+            traffic,
         )
 
     def as_dict(self, seconds: float) -> dict[str, Any]:

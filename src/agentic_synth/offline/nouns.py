@@ -1,0 +1,180 @@
+"""Find the topics of a prompt: its runs of nouns, without the verbs that give the task and the words that give its form.
+
+There is no grammar in it but word lists and their neighbours: an article makes a noun of "plan", a "to" a verb.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from agentic_synth.offline import lexicon
+from agentic_synth.offline.lexicon import MODIFIERS, NOUN_LIKE_VERBS, PURE_VERBS, STOP_WORDS
+
+__all__ = ["Noun", "Words", "read_nouns", "words_in"]
+
+_MAX_WORDS = 3
+_TOKEN = re.compile(r"\n|\S+")
+_MARKS = ".,;:!?\"'`()[]{}<>*#_-–—…“”‘’/|="
+_OPENED, _CLOSED = ('"', "“", "«"), ('"', "”", "»")
+_STOPS = (".", "!", "?")
+_STARTS = ("\n", ".", ":")
+_TITLES = frozenset({"st.", "mt.", "dr.", "mr.", "mrs.", "ms.", "ft.", "prof."})
+_ARTICLES = frozenset(
+    "a an the this these those my your his her our their its some any no each every another such two three".split()
+)
+_OPENING = _ARTICLES | frozenset(
+    "in of on about regarding concerning with without for from by at into over under between per around near".split()
+)
+"""Words after which a verb's form is a noun."""
+_TOLD_AFTER = frozenset({"about", "regarding", "concerning", "describing", "explaining"})
+_ENDS_TOLD = frozenset("from by for with who whom that which where when while so between as must should can".split())
+_PASSED = frozenset("given following new same typical specific unique complex creative detailed short simple".split())
+"""Words that may stand between an article and its noun."""
+_OBJECTS = _ARTICLES | frozenset({"me", "us", "how", "what", "whether", "why"})
+_TOPIC_LABELS = frozenset("topic subject theme domain field product about area issue title question".split())
+_FORM_LABELS = frozenset(
+    """kind type level difficulty style tone complexity language format length audience output mood voice category role
+    task""".split()
+)
+
+
+class Words(NamedTuple):
+    """One word of a prompt: as it is written, bare of marks, and in lower case; ``"\\n"`` for the end of a line."""
+
+    raw: str
+    bare: str
+    lowered: str
+
+
+class Noun(NamedTuple):
+    """A run of nouns and the adjectives before them.
+
+    *is_definite* says that an article stood before it, *is_told* that the prompt is about it by its own words.
+    """
+
+    text: str
+    is_definite: bool
+    is_told: bool
+
+
+def words_in(prompt: str) -> list[Words]:
+    """The words of *prompt*, and the ends of its lines."""
+    words = []
+    for raw in _TOKEN.findall(prompt):
+        bare = raw if raw == "\n" else raw.strip(_MARKS)
+        words.append(Words(raw, bare, bare.lower()))
+    return words
+
+
+def read_nouns(words: list[Words], forms: Iterable[str]) -> list[Noun]:
+    """The runs of nouns among *words*, in their order; words among *forms* (genres) are none."""
+    reader = _Reader(words, frozenset(forms))
+    for index in range(len(words)):
+        reader.read(index)
+    reader.end_run()
+    return reader.found
+
+
+class _Reader:
+    """Where the reading stands: the run so far, and what the words before it allow."""
+
+    def __init__(self, words: list[Words], forms: frozenset[str]) -> None:
+        self.found: list[Noun] = []
+        self._words = words
+        self._forms = forms
+        self._run: list[str] = []
+        self._before = "\n"
+        self._is_definite = self._is_told = self._is_skipping = False
+
+    def read(self, index: int) -> None:
+        raw, bare, lowered = self._words[index]
+        if raw == "\n" or (self._is_start and not self._run):
+            self._end_sentence(raw)
+        if raw == "\n":
+            return
+        if raw.endswith(":") and len(raw) > 1:
+            self._read_label(lowered)
+            return
+        if not self._is_skipping:
+            self._read_word(index, raw, bare, lowered)
+        is_last = raw.rstrip("\"')]”’").endswith(_STOPS) and raw.lower() not in _TITLES
+        if is_last:
+            self._before = "."
+        elif not (self._before in _ARTICLES and not self._run and (lowered in _PASSED or lowered in MODIFIERS)):
+            self._before = lowered
+
+    @property
+    def _is_start(self) -> bool:
+        return self._before in _STARTS
+
+    def end_run(self) -> None:
+        run = self._run
+        while run and (run[-1].lower() in MODIFIERS or _is_participle(run[-1])):
+            run.pop()
+        if run:
+            self.found.append(Noun(" ".join(run), self._is_definite, self._is_told))
+        self._run = []
+        self._is_definite = False
+
+    def _end_sentence(self, raw: str) -> None:
+        self.end_run()
+        if self._before == "." or raw == "\n":
+            self._is_skipping = self._is_told = False
+            self._before = "\n"
+
+    def _read_label(self, lowered: str) -> None:
+        """"Topic:" is followed by what it is about, "Style:" by what says nothing of that."""
+        self._run = []
+        self._is_told = lowered in _TOPIC_LABELS
+        self._is_skipping = lowered in _FORM_LABELS
+        self._before = ":"
+
+    def _read_word(self, index: int, raw: str, bare: str, lowered: str) -> None:
+        if not self._is_noun(index, bare, lowered):
+            self.end_run()
+            self._after_no_noun(lowered)
+            return
+        is_quoted = raw.startswith(_OPENED) and raw.rstrip(".,;:!?").endswith(_CLOSED)
+        if not self._run:
+            self._is_definite = self._before in _ARTICLES
+        keeps_case = not self._is_start or bare.isupper()
+        self._run.append(bare if keeps_case else lowered)
+        if raw.lower() in _TITLES:
+            self._run[-1] = raw
+        elif not raw.endswith(bare) or len(self._run) == _MAX_WORDS:
+            self._is_told, before = self._is_told or is_quoted, self._is_told
+            self.end_run()
+            self._is_told = before
+
+    def _after_no_noun(self, lowered: str) -> None:
+        if lowered in _TOLD_AFTER:
+            self._is_told = True
+        elif lowered in _ENDS_TOLD or lowered in PURE_VERBS or lowered in NOUN_LIKE_VERBS:
+            self._is_told = False
+
+    def _is_noun(self, index: int, bare: str, lowered: str) -> bool:
+        if len(bare) < 3 or lowered in STOP_WORDS or not _is_word(bare):
+            return False
+        if lowered in self._forms:
+            return self._is_told and self._before in _OPENING and not self._run
+        if lowered in PURE_VERBS:
+            return lowered in _NOUNS_IN_ING or (self._before in _ARTICLES and lowered.endswith("ing"))
+        if lowered in NOUN_LIKE_VERBS:
+            return bool(self._run) or self._before == ":" or self._before in _OPENING or self._before in MODIFIERS
+        if lowered.endswith("ly") and len(lowered) > 5 and lowered not in _NO_ADVERBS:
+            return False
+        return not (self._is_start and index + 1 < len(self._words) and self._words[index + 1].lowered in _OBJECTS)
+
+
+_NOUNS_IN_ING = frozenset("learning building meeting reading setting understanding beginning feeling meaning".split())
+_NO_ADVERBS = frozenset("family supply assembly butterfly monopoly anomaly".split())
+
+
+def _is_participle(word: str) -> bool:
+    return len(word) > 4 and word.endswith("ed") and not word.endswith("eed")
+
+
+def _is_word(bare: str) -> bool:
+    return bare.isalpha() or bare.replace("-", "").replace("'", "").replace("’", "").isalpha()
