@@ -341,6 +341,8 @@ def _meant(path: tuple[str, ...], value: Any, folder: Path | None = None) -> Any
     """What the text of a setting stands for: ``auto``, lists with commas, paths that start at their file."""
     if path == ("engine", "concurrency") and value == "auto":
         return None
+    if path == ("http",) and isinstance(value, int):
+        return str(value)
     if path == ("fallback",) and isinstance(value, str):
         return [name.strip() for name in value.split(",") if name.strip()]
     if path == ("store", "path") and isinstance(value, str) and folder and value != ":none:":
@@ -360,6 +362,8 @@ def _explained(setting: Setting, text: str) -> ConfigError:
         return ConfigError(f"{setting.origin}: there is no setting `{setting.key}`", mend=mend)
     for word, meaning in WORDS.items():
         problem = problem.replace(word, meaning)
+    if problem.startswith("Invalid enum value"):
+        problem = f"{setting.value!r} is not one of its values"
     name = f"`{setting.key}` " if setting.origin not in (*VARIABLES, *FLAGS.values()) else ""
     given = "" if repr(setting.value) in problem else f" ({setting.value!r})"
     mend = f"write {CHOICES.get(setting.path, 'a value of that kind')}; `synth doctor` shows the settings in force"

@@ -14,7 +14,8 @@ from agentic_synth.cli.opened import existing_store, opened_store
 from agentic_synth.cli.options import Json, Store
 from agentic_synth.cli.outcome import run_async
 from agentic_synth.cli.terminal import say, table, write, write_json
-from agentic_synth.errors import ConfigError, OutputError
+from agentic_synth.errors import ConfigError
+from agentic_synth.telemetry.figures import counted
 
 __all__ = ["app"]
 
@@ -67,7 +68,7 @@ def clear(
         raise ConfigError("nothing says what to delete", mend="add --older-than AGE, --model MODEL, or --all")
     file = existing_store(store)
     deleted = run_async(_clear(file, before, model)) if file else 0
-    say(f"{deleted:,} answers deleted")
+    say(f"{counted(deleted, 'answer')} deleted")
 
 
 @app.command()
@@ -85,7 +86,7 @@ def export(
     """
     file = existing_store(store)
     count = run_async(_export(file, out)) if file else 0
-    say(f"{count:,} answers exported")
+    say(f"{counted(count, 'answer')} exported")
 
 
 async def _stats(file: Path, json: bool) -> None:
@@ -133,7 +134,7 @@ def _written(out: str) -> AbstractContextManager[IO[Any]]:
     try:
         return Path(out).open("wb")
     except OSError as error:
-        raise OutputError(f"cannot write {out}: {error.strerror}", mend="choose another file") from error
+        raise ConfigError(f"cannot write {out}: {error.strerror}", mend="choose another file") from error
 
 
 def _seconds(age: str) -> float:

@@ -29,6 +29,7 @@ from agentic_synth.config import (
     user_config_file,
 )
 from agentic_synth.errors import ConfigError, SynthError
+from agentic_synth.telemetry.figures import counted
 
 __all__ = ["doctor"]
 
@@ -63,7 +64,7 @@ def doctor(
         problems += is_problem
         write(f"{'!' if is_problem else ' '} {name:<10} {found}")
     if problems:
-        say(f"\n{problems} problem{'s' * (problems > 1)}, marked with !")
+        say(f"\n{counted(problems, 'problem')}, marked with !")
         raise typer.Exit(ExitCode.FAILED)
 
 
@@ -156,8 +157,8 @@ def _reached(upstream: UpstreamConfig) -> Finding:
     except SynthError as error:
         return "online", " ".join(str(error).split()), True
     if models and upstream.model not in models:
-        return "online", f"reached, but it does not list {upstream.model!r} among its {len(models)} models", True
-    return "online", f"reached; {len(models)} models", False
+        return "online", f"reached, but it does not list {upstream.model!r} among its {counted(len(models), 'model')}", True
+    return "online", f"reached; {counted(len(models), 'model')}", False
 
 
 def _store(config: Config) -> Iterator[Finding]:
@@ -189,7 +190,7 @@ async def _health(file: Path) -> Finding:
             held = store.contents()
     except SynthError as error:
         return "store", " ".join(str(error).split()), True
-    return "store", f"{file}: {sum(held.entries.values()):,} answers, {held.file_bytes / 1e6:,.1f} MB", False
+    return "store", f"{file}: {counted(sum(held.entries.values()), 'answer')}, {held.file_bytes / 1e6:,.1f} MB", False
 
 
 def _host(url: str) -> str:

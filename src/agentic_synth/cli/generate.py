@@ -185,8 +185,8 @@ async def _generate(
                 ending.record("interrupted", _so_far(run))
                 raise
             except SynthError:
-                ending.record("failed", _so_far(run))
                 if run.statistics.attempts or run.statistics.from_store or run.statistics.rows_accepted:
+                    ending.record("failed", _so_far(run))
                     ending.tell("failed", _so_far(run), remembered=remembered)
                 raise
     ending.record(done.state, done.statistics, run=done.id)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from agentic_synth.cli.terminal import say
-from agentic_synth.errors import OutputError
+from agentic_synth.errors import ConfigError
 
 __all__ = ["init"]
 
@@ -76,7 +76,7 @@ SETTINGS = """\
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(help="Where to put them; made if missing.")] = Path(),
+    folder: Annotated[Path, typer.Argument(help="Where to put them; made if missing.", metavar="FOLDER")] = Path(),
 ) -> None:
     """Write a starter recipe and settings.
 
@@ -90,7 +90,7 @@ def init(
         folder.mkdir(parents=True, exist_ok=True)
         written = [_wrote(folder / name, text) for name, text in (("tickets.yaml", RECIPE), ("synth.toml", SETTINGS))]
     except OSError as error:
-        raise OutputError(f"cannot write into {folder}: {error.strerror}", mend="choose another folder") from error
+        raise ConfigError(f"cannot write into {folder}: {error.strerror}", mend="choose another folder") from error
     if any(written):
         say(f"\nnext: synth generate {folder / 'tickets.yaml'} --out tickets.jsonl")
 

@@ -20,7 +20,7 @@ __all__ = ["models", "models_of"]
 
 def models(
     provider: Annotated[
-        str | None, typer.Argument(help="Ask this provider for its models: openai, ollama, ...", show_default=False)
+        str | None, typer.Argument(help="Ask this provider for its models: openai, ollama, ...", show_default=False, metavar="PROVIDER")
     ] = None,
     base_url: BaseUrl = None,
     json: Json = False,

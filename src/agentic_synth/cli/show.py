@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from agentic_synth.cli.opened import existing_store
-from agentic_synth.cli.options import BaseUrl, Model, Store
+from agentic_synth.cli.options import Store
 from agentic_synth.cli.outcome import run_async
 from agentic_synth.cli.preview import in_full
 from agentic_synth.cli.runs import RunName, found_run
 from agentic_synth.cli.terminal import message_lines, write
-from agentic_synth.config import Config, load_config
+from agentic_synth.config import Config, EngineConfig, StoreConfig
 from agentic_synth.errors import ConfigError, NotCached
-from agentic_synth.telemetry.figures import dollars, duration
+from agentic_synth.telemetry.figures import counted, dollars, duration
 
 if TYPE_CHECKING:
     from agentic_synth.cache.ledger import Run
@@ -29,23 +29,22 @@ __all__ = ["show"]
 
 def show(
     run: RunName,
-    row: Annotated[int, typer.Argument(help="The number of the row, from 1, in the order of the file.", min=1)],
-    model: Model = None,
-    base_url: BaseUrl = None,
+    row: Annotated[
+        int, typer.Argument(help="The number of the row, from 1, in the order of the file.", min=1, metavar="ROW")
+    ],
     store: Store = None,
 ) -> None:
     """Show how a row was made.
 
-    What was asked for it and what was answered, every attempt, from the store; nothing is sent. Name the same model,
-    base URL and store as in the run, where the settings do not.
+    What was asked for it and what was answered, every attempt, from the store; nothing is sent and no key is needed.
 
     \b
       synth show last 1
       synth show 3k9 250
     """
-    found = found_run(existing_store(store), run)
-    config = load_config({"model": model, "base_url": base_url, "store.path": store})
-    for line in run_async(_told(found, row, config, model, base_url)):
+    file = existing_store(store)
+    found = found_run(file, run)
+    for line in run_async(_told(found, row, str(file))):
         write(line)
 
 
@@ -66,7 +65,7 @@ class _Recall:
         if response is None and request.model == "offline":
             response = await self._engine.submit(request)
         if response is None:
-            raise NotCached("an answer of this run is not in the store", mend="name the --model and --store of the run")
+            raise NotCached("an answer of this run is not in the store any more", mend="run it again to have it there")
         self.asked.append(_Asked(request, response))
         return response
 
@@ -74,16 +73,22 @@ class _Recall:
         """Nothing changes by looking."""
 
 
-async def _told(found: Run, number: int, config: Config, model: str | None, base_url: str | None) -> list[str]:
+async def _told(found: Run, number: int, store: str) -> list[str]:
+    """The lines about one row; the run itself remembers what its models meant."""
     import msgspec  # noqa: PLC0415 - keeps --help fast
 
-    from agentic_synth.sdk.synth import Synth  # noqa: PLC0415
+    from agentic_synth.sdk.recipe_run import RecipeRun, Settings  # noqa: PLC0415
+    from agentic_synth.sdk.session import Session, connected_again  # noqa: PLC0415
 
-    settings = msgspec.json.decode(found.settings_json)
+    settings = msgspec.json.decode(found.settings_json, type=Settings)
     definition = msgspec.json.decode(found.recipe_json)
-    async with Synth(model, base_url=base_url, config=config) as synth:
-        prepared = synth.prepare(definition, rows=found.rows, seeds=settings["seeds"])
-        recall = _Recall(synth.session.engine)
+    config = Config(
+        base_url=settings.base_url, engine=EngineConfig(fallback=False), store=StoreConfig(path=store)
+    )
+    session = Session(config, connected_again(settings.upstreams), sends=False)
+    async with session.engine:
+        prepared = RecipeRun(session, definition, rows=found.rows, seeds=settings.seeds, options={}, said={})
+        recall = _Recall(session.engine)
         filled = await _filled(found, prepared, recall, number)
     lines = [f"run {found.id}, row {number} (slot {filled.index})", ""]
     for rejection in filled.rejections:
@@ -103,7 +108,7 @@ async def _filled(found: Run, prepared: RecipeRun, recall: _Recall, number: int)
     from agentic_synth.recipes.rows import Rows  # noqa: PLC0415
 
     if number > found.accepted:
-        raise ConfigError(f"run {found.id} has {found.accepted:,} rows, not {number:,}", mend="rows count from 1")
+        raise ConfigError(f"run {found.id} has {counted(found.accepted, 'row')}, not {number:,}", mend="rows count from 1")
     rows = Rows(prepared.plan, Lineage(seed=found.seed, epoch=found.epoch), recall, passes=found.passes)
     seeds = prepared.seed_rows()
     index = accepted = 0

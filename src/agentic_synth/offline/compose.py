@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from agentic_synth.offline import lexicon, prose
+from agentic_synth.offline import lexicon, prose, talk
 from agentic_synth.offline.scene import Scene, pick
 from agentic_synth.offline.topic import Topic
 
@@ -28,11 +28,13 @@ def compose(scene: Scene, topic: Topic) -> str:
     """Text on *topic*, in the length and form it names; a few sentences where it names none."""
     if topic.choices:
         return pick(scene, topic.choices)
-    writer = _BY_UNIT.get(topic.unit)
-    if writer is None and topic.size > 1:
-        return _list(scene, topic.unit, min(topic.size, _MOST))
+    unit, least, most = topic.length
+    size = least + scene.below(most - least + 1)
+    writer = _BY_UNIT.get(unit)
+    if writer is None and size > 1:
+        return _list(scene, unit, min(size, _MOST))
     writer = writer or _BY_GENRE.get(scene.genre, _few_sentences)
-    return writer(scene, topic.size)
+    return writer(scene, size)
 
 
 def _few_sentences(scene: Scene, _size: int) -> str:
@@ -54,15 +56,11 @@ def _essay(scene: Scene, _size: int) -> str:
 def _words(scene: Scene, size: int) -> str:
     if size == 1:
         return pick(scene, lexicon.ADJECTIVES).capitalize()
-    words: list[str] = []
-    size = min(size, _MOST_WORDS)
-    while len(words) < size:
-        words += prose.sentence(scene).split()
-    return " ".join(words[:size]).rstrip(".,;:!?") + "."
+    return prose.exactly(scene, min(size, _MOST_WORDS))
 
 
 def _lines(scene: Scene, size: int) -> str:
-    return "\n".join([prose.phrase(scene).capitalize() for _ in range(min(size, _MOST))])
+    return "\n".join([prose.say(scene, "verse") for _ in range(min(size, _MOST))])
 
 
 def _poem(scene: Scene, _size: int) -> str:
@@ -89,17 +87,27 @@ def _mail(scene: Scene, _size: int) -> str:
 
 
 def _list(scene: Scene, unit: str, size: int) -> str:
-    write = _ENTRIES.get(unit, prose.sentence)
+    write = _ENTRIES.get(unit, _tip)
     entries = [write(scene) for _ in range(size)]
     if unit == "bullet":
         return "\n".join([f"- {entry}" for entry in entries])
     return "\n".join([f"{number}. {entry}" for number, entry in enumerate(entries, 1)])
 
 
+def _tip(scene: Scene) -> str:
+    return prose.say(scene, "tip")
+
+
+def _question(scene: Scene) -> str:
+    return prose.say(scene, "question")
+
+
 _ENTRIES: dict[str, Callable[[Scene], str]] = {
     "name": lambda scene: scene.someone().first,
     "title": prose.title,
-    "question": prose.question,
+    "question": _question,
+    "example": lambda scene: prose.phrase(scene).capitalize(),
+    **dict.fromkeys(("reason", "fact", "point", "bullet"), lambda scene: prose.sentence(scene, "explain")),
 }
 _BY_UNIT: dict[str, Writer] = {
     "sentence": _sentences,
@@ -115,7 +123,9 @@ _BY_UNIT: dict[str, Writer] = {
 _BY_GENRE: dict[str, Writer] = {
     "code": lambda scene, _: prose.snippet(scene),
     "title": lambda scene, _: prose.title(scene),
-    "question": lambda scene, _: prose.question(scene),
+    "question": lambda scene, _: _question(scene),
+    "puzzle": lambda scene, _: prose.say(scene, "puzzle"),
+    "talk": lambda scene, _: talk.transcript(scene),
     "review": lambda scene, _: prose.paragraph(scene),
     "issue": lambda scene, _: prose.paragraph(scene),
     "mail": _mail,

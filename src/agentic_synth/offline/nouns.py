@@ -32,6 +32,8 @@ _TOLD_AFTER = frozenset({"about", "regarding", "concerning", "describing", "expl
 _ENDS_TOLD = frozenset("from by for with who whom that which where when while so between as must should can".split())
 _PASSED = frozenset("given following new same typical specific unique complex creative detailed short simple".split())
 """Words that may stand between an article and its noun."""
+_ACTING = frozenset("to and or then i you we they who that would can could will should must may might not".split())
+"""Words after which an unknown word with an object is a verb, as it is at the start of a sentence."""
 _OBJECTS = _ARTICLES | frozenset({"me", "us", "how", "what", "whether", "why"})
 _TOPIC_LABELS = frozenset("topic subject theme domain field product about area issue title question".split())
 _FORM_LABELS = frozenset(
@@ -111,7 +113,7 @@ class _Reader:
 
     def end_run(self) -> None:
         run = self._run
-        while run and (run[-1].lower() in MODIFIERS or _is_participle(run[-1])):
+        while run and (run[-1].lower() in MODIFIERS or _is_modifying(run[-1])):
             run.pop()
         if run:
             self.found.append(Noun(" ".join(run), self._is_definite, self._is_told))
@@ -165,16 +167,24 @@ class _Reader:
             return bool(self._run) or self._before == ":" or self._before in _OPENING or self._before in MODIFIERS
         if lowered.endswith("ly") and len(lowered) > 5 and lowered not in _NO_ADVERBS:
             return False
-        return not (self._is_start and index + 1 < len(self._words) and self._words[index + 1].lowered in _OBJECTS)
+        may_act = self._is_start or self._before in _ACTING
+        return not (may_act and index + 1 < len(self._words) and self._words[index + 1].lowered in _OBJECTS)
 
 
 _NOUNS_IN_ING = frozenset("learning building meeting reading setting understanding beginning feeling meaning".split())
+_COUNTING = frozenset("one two three four five six seven eight nine ten".split())
 _NO_ADVERBS = frozenset("family supply assembly butterfly monopoly anomaly".split())
 
 
-def _is_participle(word: str) -> bool:
-    return len(word) > 4 and word.endswith("ed") and not word.endswith("eed")
+def _is_modifying(word: str) -> bool:
+    """Whether the ending is an adjective's or a participle's."""
+    return len(word) > 5 and word.endswith(("ed", "ous", "ical", "less")) and not word.endswith("eed")
 
 
 def _is_word(bare: str) -> bool:
-    return bare.isalpha() or bare.replace("-", "").replace("'", "").replace("’", "").isalpha()
+    """Whether it is made of letters; "one-sentence" and its like are lengths."""
+    if bare.isalpha():
+        return True
+    if bare.partition("-")[0].lower() in _COUNTING:
+        return False
+    return bare.replace("-", "").replace("'", "").replace("’", "").isalpha()

@@ -1,175 +1,97 @@
-"""Readable sentences by a small grammar over the topic's own words.
+"""Readable sentences by a small grammar over the topic's own words; the turns of phrase stand in ``sentences.txt``.
 
-A template names kinds of words in braces; a subject is a topic with its article. Verbs stand in the past or after a
-modal, so that they fit a topic in the singular and in the plural.
+A turn of phrase names kinds of words in braces; a subject is a topic with its article. Verbs that go with a subject
+stand in the past or after a modal, so that they fit a singular and a plural.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from agentic_synth.offline import lexicon
 from agentic_synth.offline.scene import Scene, pick
 
-__all__ = ["keyword", "paragraph", "phrase", "question", "sentence", "sentences", "snippet", "title"]
+__all__ = ["exactly", "keyword", "paragraph", "phrase", "say", "sentence", "sentences", "snippet", "title"]
 
 _TOPICS: tuple[str, ...] = ("topic",)
 _SUBJECTS: tuple[str, ...] = ("subject",)
 _SOURCES: dict[str, Sequence[str]] = {
     "topic": _TOPICS,
     "subject": _SUBJECTS,
-    "noun": lexicon.NOUNS,
-    "adjective": lexicon.ADJECTIVES,
-    "verb": lexicon.VERBS,
-    "adverb": lexicon.ADVERBS,
+    "good": lexicon.GOOD,
+    "bad": lexicon.BAD,
+    "plain": lexicon.PLAIN,
+    "plainly": lexicon.PLAINLY,
+    "gladly": lexicon.GLADLY,
+    "factor": lexicon.FACTORS,
+    "aspect": lexicon.ASPECTS,
+    "thing": lexicon.THINGS,
+    "people": lexicon.PEOPLE,
+    "fix": lexicon.FIXES,
+    "study": lexicon.STUDIES,
+    "team": lexicon.TEAMS,
+    "nth": lexicon.NTHS,
     "name": lexicon.FIRST_NAMES,
     "time": lexicon.TIMES,
+    "day": lexicon.DAYS,
     "few": lexicon.NUMERALS,
 }
 _SLOT = re.compile(r"\{(\w+)\}")
+_TONES = (" bad", " mixed", " good")
 
 
-class _Template(NamedTuple):
+class _Turn(NamedTuple):
+    """A turn of phrase: a format text and what each of its places is filled from."""
+
     text: str
     sources: tuple[Sequence[str], ...]
 
 
-def _templates(lines: str) -> tuple[_Template, ...]:
-    return tuple(
-        _Template(_SLOT.sub("%s", line), tuple(_SOURCES[slot] for slot in _SLOT.findall(line)))
-        for line in lines.split("\n")
-    )
+def _read() -> dict[str, tuple[_Turn, ...]]:
+    sections = {}
+    for section in Path(__file__).with_name("sentences.txt").read_text("utf-8").split("\n["):
+        head, _, lines = section.removeprefix("[").partition("]\n")
+        sections[head] = tuple(
+            _Turn(_SLOT.sub("%s", line), tuple(_SOURCES[slot] for slot in _SLOT.findall(line)))
+            for line in lines.strip().split("\n")
+        )
+    return sections
 
 
-_PLAIN = _templates(
-    """{subject} made the {noun} {adjective} and {adjective}.
-A {adjective} {noun} can {adverb} {verb} {subject}.
-The {adjective} part was {subject}, and the {noun} followed {time}.
-In {few} of ten cases {subject} would {verb} the {noun}.
-{name} chose {subject} because the {noun} had to stay {adjective}.
-What mattered for {subject} was a {adjective} {noun}.
-After the {noun}, {subject} became {adverb} more {adjective}.
-Without a {adjective} {noun}, {subject} could not {verb} the {noun}.
-The {noun} behind {subject} was {adjective}, yet the {noun} stayed {adjective}.
-{name} and {name} tried to {verb} {subject} {time}.
-Every {noun} needs a {adjective} {noun}, and so did {subject}.
-{subject} would {adverb} {verb} a {adjective} {noun}."""
-)
-_BY_GENRE: dict[str, tuple[_Template, ...]] = {
-    "issue": _templates(
-        """{subject} stopped working {time}, and the {noun} has been {adjective} since then.
-I tried to {verb} {subject} {few} times, but nothing changed.
-Please {verb} the {noun}, because {subject} did not {verb} as described.
-The {noun} showed a {adjective} message when I wanted to {verb} {subject}.
-{name} from your team asked me to {verb} the {noun}, without success.
-It happened {time}, right after I had to {verb} the {noun}.
-I expected a {adjective} {noun} from {subject}, not a {adjective} one.
-Could you {verb} {subject} or send a {adjective} {noun}?
-The {noun} on {subject} was {adjective} and would not {verb}.
-We need {subject} for a {adjective} {noun}, so a {adjective} reply would help."""
-    ),
-    "review": _templates(
-        """{subject} felt {adjective} from the first day, and the {noun} was {adjective}.
-I bought this {time} and would {adverb} choose it again.
-For the price, {subject} gave us a {adjective} {noun}.
-The {noun} could be more {adjective}, but {subject} did the job.
-Setting up {subject} took {few} minutes and was {adverb} {adjective}.
-My one complaint: the {noun} was too {adjective} to {verb}.
-{name} recommended it {time}, and {subject} turned out {adjective}.
-Compared with a {adjective} {noun}, {subject} was {adverb} the {adjective} choice."""
-    ),
-    "story": _templates(
-        """{name} had waited for {subject} since the {adjective} {noun}.
-"We should {verb} {subject}," said {name}, "before the {noun} gets {adjective}."
-Nobody could {verb} the {noun}, least of all {name}.
-{time} {subject} lay {adjective} in the {adjective} light.
-So {name} went to {verb} the {noun} and found {subject} instead.
-The {noun} was {adjective}, and for a while {name} forgot about {subject}.
-When the {noun} came, {subject} had {adverb} become {adjective}.
-{name} looked at {subject} and thought of a {adjective} {noun}."""
-    ),
-    "explain": _templates(
-        """{subject} can be seen as a {adjective} {noun} that helps to {verb} the {noun}.
-In short, {subject} would {verb} one {noun} and leave the {noun} {adjective}.
-There are {few} reasons: the {noun}, the {noun}, and a {adjective} {noun}.
-The main difference lies in the {noun}, which can be {adjective} or {adjective}.
-To {verb} {subject}, first {verb} the {noun}, then {verb} the {noun}.
-This matters because a {adjective} {noun} can {adverb} {verb} {subject}.
-A {adjective} example is the {noun} that {name} had to {verb} {time}.
-{subject} depended on a {adjective} {noun} rather than on the {noun} alone.
-It follows that {subject} should be {adjective} wherever the {noun} is {adjective}."""
-    ),
-    "mail": _templates(
-        """Thank you for your note about {subject} {time}.
-We would like to {verb} {subject} before the {noun} becomes {adjective}.
-Please {verb} the {noun} and let {name} know whether it is {adjective}.
-I have attached a {adjective} {noun} on {subject}.
-Could we {verb} the {noun} together this week?
-The team decided {time} to {verb} {subject}.
-If the {noun} suits you, {name} will {verb} {subject} next."""
-    ),
-}
-_TITLES = _templates(
-    """{adjective} {noun} for {topic}
-{topic}: a {adjective} {noun}
-How to {verb} {subject}
-{topic} and the {adjective} {noun}
-{few} ways to {verb} {subject}
-A {adjective} {noun} about {topic}
-Why {topic} needs a {adjective} {noun}
-{verb} the {noun}: {topic}"""
-)
-_ISSUE_TITLES = _templates(
-    """{topic}: {noun} not {adjective}
-Problem with {topic} since {adjective} {noun}
-Cannot {verb} {subject}
-{topic} will not {verb}
-Please {verb} my {topic}
-{topic} lost its {noun} {time}
-Request to {verb} {subject}"""
-)
-_PHRASES = _templates(
-    """{adjective} {topic}
-{adjective} {noun} for {topic}
-{topic} {noun}
-{noun} of {subject}
-{adjective} {noun}
-{topic} with a {adjective} {noun}"""
-)
-_QUESTIONS = _templates(
-    """How does {subject} {verb} a {adjective} {noun}?
-Why would {subject} need a {adjective} {noun}?
-What is the {adjective} {noun} behind {subject}?
-Which {noun} should {verb} {subject} first?
-When can a {noun} {verb} {subject}?
-What happens if the {noun} of {subject} is {adjective}?
-Is {subject} more {adjective} than a {adjective} {noun}?
-How many {noun} types can {verb} {subject}?"""
-)
-_SNIPPETS = _templates(
-    """def {verb}_{noun}(values):
-    {noun} = [value for value in values if value is not None]
-    return sorted({noun})[:{few}]"""
-)
+_SECTIONS = _read()
+_PLAIN = _SECTIONS["plain"]
+_MANNERS = frozenset({"issue", "review", "story", "explain", "mail", "request", "task", "puzzle"})
+"""Genres with sentences of their own."""
+_TITLED = {"issue": "title issue", "review": "title review"}
+_FILLERS = [turn.text for turn in _SECTIONS["filler"]]
 
 
-def _fill(scene: Scene, template: _Template) -> str:
+def _fill(scene: Scene, turn: _Turn) -> str:
+    """*turn* with a word in each place; a word that it has already is drawn once more."""
     random = scene.random
-    words = []
-    for source in template.sources:
+    words: list[str] = []
+    for source in turn.sources:
         values = scene.topics if source is _TOPICS else scene.subjects if source is _SUBJECTS else source
-        words.append(values[int(random() * len(values))])
-    return template.text % tuple(words)
+        word = values[int(random() * len(values))]
+        words.append(values[int(random() * len(values))] if word in words else word)
+    return turn.text % tuple(words)
 
 
 def _opened(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def _written(scene: Scene, genre: str | None) -> tuple[_Template, ...]:
-    return _BY_GENRE.get(scene.genre if genre is None else genre, _PLAIN)
+def _toned(scene: Scene, section: str) -> tuple[_Turn, ...]:
+    """The turns of *section*, of those that have a feeling the scene's own."""
+    return _SECTIONS.get(section) or _SECTIONS[section + _TONES[scene.tone]]
+
+
+def _written(scene: Scene, genre: str | None) -> tuple[_Turn, ...]:
+    genre = scene.genre if genre is None else genre
+    return _toned(scene, genre) if genre in _MANNERS else _PLAIN
 
 
 def sentence(scene: Scene, genre: str | None = None) -> str:
@@ -178,12 +100,12 @@ def sentence(scene: Scene, genre: str | None = None) -> str:
 
 
 def sentences(scene: Scene, count: int, genre: str | None = None) -> str:
-    """*count* sentences of one paragraph; no turn comes again before all have come."""
-    templates = _written(scene, genre)
+    """*count* sentences of one paragraph; no turn of phrase comes again before all have come."""
+    turns = _written(scene, genre)
     text: list[str] = []
-    left: list[_Template] = []
+    left: list[_Turn] = []
     for _ in range(count):
-        left = left or list(templates)
+        left = left or list(turns)
         text.append(_opened(_fill(scene, left.pop(int(scene.random() * len(left))))))
     return " ".join(text)
 
@@ -193,24 +115,40 @@ def paragraph(scene: Scene, genre: str | None = None) -> str:
     return sentences(scene, 3 + int(scene.random() * 3), genre)
 
 
+def exactly(scene: Scene, size: int) -> str:
+    """Sentences of *size* words in all."""
+    words: list[str] = []
+    misses = 0
+    while len(words) < size:
+        room = size - len(words)
+        more = sentence(scene).split()
+        if room <= len(_FILLERS):
+            words += _FILLERS[room - 1].split()
+        elif len(more) <= room:
+            words += more
+        elif (misses := misses + 1) > 2:
+            words += _FILLERS[-1].split()
+    return " ".join(words)
+
+
+def say(scene: Scene, section: str) -> str:
+    """One turn of phrase of a *section* of its own, such as a question or a tip."""
+    return _opened(_fill(scene, pick(scene, _SECTIONS[section])))
+
+
 def title(scene: Scene) -> str:
     """A headline or subject line, without a full stop."""
-    return _opened(_fill(scene, pick(scene, _ISSUE_TITLES if scene.genre == "issue" else _TITLES)))
-
-
-def question(scene: Scene) -> str:
-    """A question on the topic."""
-    return _opened(_fill(scene, pick(scene, _QUESTIONS)))
+    return _opened(_fill(scene, pick(scene, _toned(scene, _TITLED.get(scene.genre, "title")))))
 
 
 def phrase(scene: Scene) -> str:
     """A few words without a verb."""
-    return _fill(scene, pick(scene, _PHRASES))
+    return _fill(scene, pick(scene, _SECTIONS["phrase"]))
 
 
 def keyword(scene: Scene) -> str:
     """A word or two: one of the topic's own, or one that goes with any."""
-    return pick(scene, scene.topics if scene.random() < 0.5 else lexicon.NOUNS)
+    return pick(scene, scene.topics if scene.random() < 0.5 else lexicon.FACTORS)
 
 
 def snippet(scene: Scene) -> str:

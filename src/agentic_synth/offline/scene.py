@@ -7,7 +7,7 @@ from random import Random
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from agentic_synth.offline import lexicon
-from agentic_synth.offline.topic import Topic, read_topic
+from agentic_synth.offline.topic import Feeling, Topic, read_topic
 
 __all__ = ["Person", "Place", "Scene", "company", "pick"]
 
@@ -36,39 +36,60 @@ class Place(NamedTuple):
     code: str
 
 
-Cast: TypeAlias = tuple[dict[str, Person], dict[str, Place], int]
+Cast: TypeAlias = tuple[dict[str, Person], dict[str, Place], int, Feeling | None]
+_BAD, _MIXED, _GOOD = Feeling(0.0, 0.4), Feeling(0.4, 0.6), Feeling(0.6, 1.0)
 
 
 class Scene:
     """The state of one answer; only *random* decides anything.
 
-    ``random.random`` alone is used, since its sequence is the same in every Python. A person or place is drawn when
-    its role is first named, and stays until :meth:`renew`, so that the fields of one record agree.
+    ``random.random`` alone is used, since its sequence is the same in every Python. A person, a place or a feeling is
+    drawn when it is first asked for, and stays until :meth:`renew`, so that the fields of one record agree. In a
+    conversation *turn* and *turns* tell where it stands.
     """
 
-    __slots__ = ("_day", "_people", "_places", "depth", "descents", "genre", "random", "slack", "subjects", "topics")
+    __slots__ = (
+        "_day",
+        "_feeling",
+        "_people",
+        "_places",
+        "_told_feeling",
+        "counts",
+        "depth",
+        "descents",
+        "genre",
+        "random",
+        "slack",
+        "subjects",
+        "topics",
+        "turn",
+        "turns",
+    )
 
     def __init__(self, seed: int, topic: Topic = _NO_TOPIC) -> None:
         self.random: Callable[[], float] = Random(seed).random
         self.topics = topic.phrases or lexicon.NOUNS
         self.subjects = topic.subjects or _ANYTHING
         self.genre = topic.genre
+        self.counts = topic.counts
+        self.turn, self.turns = 0, 1
         self.depth = 0
         self.descents = 0
         self.slack = 0
         self._people: dict[str, Person] = {}
         self._places: dict[str, Place] = {}
         self._day = 0
+        self._feeling = self._told_feeling = topic.feeling
 
     def renew(self) -> Cast:
         """Speak of somebody else, somewhere else, at another time; returns what :meth:`restore` takes back."""
-        before = self._people, self._places, self._day
-        self._people, self._places, self._day = {}, {}, 0
+        before = self._people, self._places, self._day, self._feeling
+        self._people, self._places, self._day, self._feeling = {}, {}, 0, self._told_feeling
         return before
 
     def restore(self, cast: Cast) -> None:
-        """Go back to the people, places and day from before a :meth:`renew`."""
-        self._people, self._places, self._day = cast
+        """Go back to the people, places, day and feeling from before a :meth:`renew`."""
+        self._people, self._places, self._day, self._feeling = cast
 
     def below(self, count: int) -> int:
         """An integer from 0 to *count* - 1; fair for counts of any size."""
@@ -96,6 +117,20 @@ class Scene:
         if place is None:
             place = self._places[role] = Place(*pick(self, lexicon.PLACES))
         return place
+
+    @property
+    def feeling(self) -> Feeling:
+        """How content the record's people are: what the prompt tells, else bad, mixed or good by chance."""
+        if self._feeling is None:
+            drawn = self.random()
+            self._feeling = _BAD if drawn < _BAD.most else _MIXED if drawn < _MIXED.most else _GOOD
+        return self._feeling
+
+    @property
+    def tone(self) -> int:
+        """0 for a bad feeling, 1 for a mixed one, 2 for a good one."""
+        middle = (self.feeling.least + self.feeling.most) / 2
+        return 0 if middle < _BAD.most else 1 if middle < _MIXED.most else 2
 
     @property
     def day(self) -> int:

@@ -45,7 +45,7 @@ class Topic(NamedTuple):
 _GENRES: dict[str, str] = {
     word: genre
     for genre, words in {
-        "issue": "ticket tickets issue issues complaint complaints bug bugs incident",
+        "issue": "ticket tickets issue issues complaint complaints bug bugs problem problems incident",
         "review": "review reviews feedback testimonial testimonials",
         "story": "story stories tale novel fiction narrative fairytale",
         "mail": "email emails mail letter newsletter",

@@ -19,6 +19,7 @@ __all__ = ["Source", "parse", "parse_value"]
 _MAX_NODES: Final = 200_000
 _STRING: Final = "tag:yaml.org,2002:str"
 _MERGE: Final = "tag:yaml.org,2002:merge"
+_TEMPLATE: Final = re.compile(r"\{[{%]")
 _WORDS: Final = (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
@@ -169,6 +170,8 @@ def _unreadable(error: yaml.YAMLError, text: str, name: str) -> RecipeError:
     mend = ""
     if "\\t" in problem:
         problem, mend = "a tab cannot indent YAML", "Indent with spaces."
+    elif problem.startswith(("expected ',' or '}'", "expected ',' or ']'")) and _TEMPLATE.search(line):
+        mend = "Within { } or [ ], put text with {{ }} into quotes."
     elif re.search(r":\s+\{[{%]", line):
         mend = "A text that begins with {{ needs quotes around it, or a block after `|`."
     elif "mapping values are not allowed" in problem:

@@ -21,7 +21,7 @@ from agentic_synth.recipes.model import ModelColumn, Recipe
 from agentic_synth.recipes.plan import Plan
 from agentic_synth.recipes.rows import Filled
 from agentic_synth.recipes.run import Flow, RowRun
-from agentic_synth.sdk.session import Session
+from agentic_synth.sdk.session import Connected, Session
 from agentic_synth.sdk.watched import WatchedRows, traffic
 from agentic_synth.sinks.open import OutputClosed, Sink, SinkColumn, open_sink
 from agentic_synth.sources.open import Seeds, seeds_from
@@ -29,7 +29,7 @@ from agentic_synth.telemetry.progress import Progress
 from agentic_synth.telemetry.run_statistics import RunStatistics, Snapshot
 from agentic_synth.types import Json, Usage
 
-__all__ = ["RecipeRun", "RecipeSource", "Run", "RunOptions", "SeedSource"]
+__all__ = ["RecipeRun", "RecipeSource", "Run", "RunOptions", "SeedSource", "Settings"]
 
 RecipeSource = str | Path | Mapping[str, Any] | Recipe
 SeedSource = str | Path | Seeds | Iterable[dict[str, Any]]
@@ -76,6 +76,15 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     budget_spent: bool = False
 
 
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the ledger remembers of a run beside its recipe, so that ``synth show`` finds its answers; no keys."""
+
+    seeds: str | None = None
+    models: list[str] = []
+    base_url: str | None = None
+    upstreams: list[Connected] = []
+
+
 class RecipeRun:
     """Prepares a run, so that wrong input is told before anything is asked, and executes it once."""
 
@@ -94,11 +103,11 @@ class RecipeRun:
         recipe = load_recipe(source, overrides=options.get("overrides", {}))
         changes: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
         if "model" in changes:
-            changes["base_url"] = said["base_url"]  # the recipe's was that of its own model
+            changes["base_url"] = said.get("base_url")  # the recipe's was that of its own model
         if "seed" in options:
             changes["seed"] = options["seed"]
         recipe = recipe.model_copy(update=changes)
-        self.recipe = recipe = _rehearsed(recipe) if _is_offline(said["model"]) else recipe
+        self.recipe = recipe = _rehearsed(recipe) if _is_offline(said.get("model")) else recipe
         given = seeds if seeds is not None else recipe.seeds
         self.seeds = seeds_from(given) if given is not None else None
         seed_columns = self.seeds.columns() if self.seeds is not None else []
@@ -266,12 +275,13 @@ class RecipeRun:
         return "short" if missing else "complete"
 
     def _entry(self, name: str, output: Output, *, fresh: bool) -> LedgerEntry:
-        settings = {
-            "seeds": self.seeds.name if self.seeds is not None else None,
-            "models": sorted(self._models()),
-            "base_url": self._session.base_url,
-            "upstreams": self._session.connected(self._models()),
-        }
+        models = {asked.model for asked in self.plan.asked.values()}
+        settings = Settings(
+            seeds=self.seeds.name if self.seeds is not None else None,
+            models=sorted(models),
+            base_url=self._session.base_url,
+            upstreams=self._session.connected(models),
+        )
         return LedgerEntry(
             id=new_run_id(),
             recipe=self.recipe.recipe,
@@ -285,9 +295,6 @@ class RecipeRun:
             recipe_json=self.recipe.model_dump_json(by_alias=True, exclude_defaults=True, fallback=str),
             settings_json=msgspec.json.encode(settings).decode(),
         )
-
-    def _models(self) -> set[str]:
-        return {asked.model for asked in self.plan.asked.values()}
 
     def _run(self, entry: LedgerEntry, out: str, error: BaseException | None) -> Run:
         statistics = self.statistics

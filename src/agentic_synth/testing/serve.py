@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import http.client
+import os
 import signal
 import ssl
 import subprocess
@@ -51,8 +53,9 @@ async def simulated_server(
             server.connection, host, port, ssl=tls, backlog=_BACKLOG
         )
     except OSError as error:
-        mend = "choose another --port, or 0 for any free one"
-        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror or error}", mend=mend) from error
+        taken = error.errno in (errno.EADDRINUSE, errno.EACCES)
+        mend = "choose another --port, or 0 for any free one" if taken else "choose a --host of this machine"
+        raise ConfigError(f"cannot listen on {host}:{port}: {_reason(error)}", mend=mend) from error
     try:
         name = f"[{host}]" if ":" in host else host
         yield f"{'https' if tls else 'http'}://{name}:{listener.sockets[0].getsockname()[1]}/v1"
@@ -178,6 +181,12 @@ def _server(behaviour: Behaviour | None, seed: int, answer: AnswerLaw | None) ->
         mend = 'install it with: pip install "agentic-synth[simulate]"'
         raise ConfigError("the simulated server needs the package httptools", mend=mend) from error
     return SimulatedServer(behaviour, seed=seed, answer=answer, loop=asyncio.get_running_loop())
+
+
+def _reason(error: OSError) -> str:
+    """What the system says; asyncio puts the address into it, once more."""
+    known = error.errno is not None and error.errno > 0
+    return (os.strerror(error.errno) if known else error.strerror or str(error)).lower()
 
 
 def _tls(certificate: tuple[str, str]) -> ssl.SSLContext:
