@@ -10,6 +10,7 @@
     |  +- CircuitOpen, QueueFull, BudgetSpent, DeadlinePassed, NotCached
     +- UpstreamError                       the other side failed
        +- RateLimited(retry_after), Overloaded, AttemptTimeout, ConnectFailed, BadReply
+       |  +- Unreachable                a ConnectFailed where nobody has ever answered
        +- AuthFailed, QuotaSpent, UnknownModel
 
 Each class says by itself how the stages treat it, so that no stage asks for types: *retryable* (the same upstream may
@@ -44,6 +45,7 @@ __all__ = [
     "StoreError",
     "SynthError",
     "UnknownModel",
+    "Unreachable",
     "UpstreamError",
 ]
 
@@ -162,6 +164,12 @@ class AttemptTimeout(UpstreamError):
 
 class ConnectFailed(UpstreamError):
     """No connection, or it broke before an answer was complete."""
+
+
+class Unreachable(ConnectFailed):
+    """Nobody has ever answered there: a wrong address, a server that does not run, or no network."""
+
+    retryable = False
 
 
 class BadReply(UpstreamError):

@@ -58,7 +58,7 @@ def test_export_is_one_record_a_line(workplace: Workplace) -> None:
     assert [record["request"]["messages"][0]["content"] for record in records] == [f"openai/a {n}" for n in range(3)]
     workplace.run("cache", "export", "--out", "answers.jsonl")
     assert (workplace.folder / "answers.jsonl").read_text() == ended.out
-    assert workplace.run("cache", "export", "--out", "no/such/folder.jsonl").code == 1
+    assert workplace.run("cache", "export", "--out", "no/such/folder.jsonl").code == 2
 
 
 def test_export_into_head_ends_quietly(workplace: Workplace) -> None:
@@ -70,7 +70,7 @@ def test_export_into_head_ends_quietly(workplace: Workplace) -> None:
         process.stdout.close()
         process.wait(timeout=50)
         assert process.stderr.read() == ""
-    assert process.returncode == 1, "not everything was written"
+    assert process.returncode == 141, "not everything was written"
 
 
 @pytest.mark.parametrize(

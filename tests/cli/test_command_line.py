@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import socket
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,8 @@ def test_no_arguments_show_the_help(synth: Command) -> None:
         (["runs", "--limt", "3"], "No such option"),
         (["runs", "--limit", "many"], "--limit"),
         (["simulate", "--port", "99999"], "--port"),
+        (["generate"], "Missing argument 'RECIPE'"),
+        (["generate", "structured", "--http", "3"], "error: --http: '3' is not one of its values\n  write auto, 1 or 2"),
     ],
 )
 def test_wrong_usage_is_2_and_on_stderr(synth: Command, arguments: list[str], told: str) -> None:
@@ -76,6 +79,16 @@ def test_a_wrong_setting_is_2_with_its_place_and_mend(workplace: Workplace) -> N
         f"error: {workplace.folder / 'synth.toml'}: there is no setting `engine.concurency`",
         "  did you mean `engine.concurrency`?",
     ]
+
+
+def test_a_port_that_is_taken_is_said_once(workplace: Workplace) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        ended = workplace.run("simulate", "--port", place.rpartition(":")[2])
+    assert ended.code == 2
+    assert ended.err.splitlines()[0] == f"error: cannot listen on {place}: address already in use"
 
 
 def test_a_wrong_dotenv_is_an_error_and_no_fault(workplace: Workplace) -> None:
@@ -119,7 +132,7 @@ def test_init_makes_its_folder_and_says_where_it_cannot(workplace: Workplace) ->
     assert (workplace.folder / "deep" / "er" / "tickets.yaml").exists()
     (workplace.folder / "file").write_text("")
     ended = workplace.run("init", "file")
-    assert ended.code == 1
+    assert ended.code == 2
     assert ended.err.startswith("error: cannot write into file:")
 
 

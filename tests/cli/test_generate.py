@@ -6,13 +6,14 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.cli.synth_process import Workplace
+from tests.cli.synth_process import Ended, Workplace
 
 RECIPE = """\
 recipe: tickets
@@ -158,8 +159,11 @@ def test_wrong_input_is_2_before_anything_is_made(tickets: Workplace, arguments:
 )
 def test_files_that_cannot_be_are_told_at_once(tickets: Workplace, arguments: list[str]) -> None:
     ended = tickets.run("generate", "tickets.yaml", *arguments)
-    assert ended.code == 1
+    assert ended.code == 2, "nothing was asked yet"
     assert ended.err.startswith("error: ")
+    for looks in (["check", "tickets.yaml"], ["preview", "tickets.yaml"], ["generate", "tickets.yaml", "--dry-run"]):
+        if arguments[0] == "--seeds":
+            assert tickets.run(*looks, *arguments).code == 2
 
 
 def test_a_key_without_a_model_spends_nothing(tickets: Workplace) -> None:
@@ -177,7 +181,43 @@ def test_stdout_closed_by_head_ends_quietly(tickets: Workplace) -> None:
         process.stdout.close()
         process.wait(timeout=50)
         assert process.stderr.read() == ""
-    assert process.returncode == 1
+    assert process.returncode == 141
+
+
+def test_head_stops_the_asking_at_once_and_without_a_word(tickets: Workplace, simulator: str) -> None:
+    arguments = ["generate", "tickets.yaml", "--base-url", simulator, "--model", "any", "--rows", "5000"]
+    with tickets.start(*arguments, "--concurrency", "8", "--stats", "s.json") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert json.loads(process.stdout.readline())
+        process.stdout.close()
+        process.wait(timeout=50)
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
+    statistics = json.loads((tickets.folder / "s.json").read_text())
+    assert statistics["state"] == "interrupted"
+    assert statistics["requests"]["failures"] == 0
+    assert 0 < statistics["requests"]["attempts"] < 100, "of 5,000"
+    assert json.loads(tickets.run("runs", "--json").out)[0]["state"] == "interrupted"
+
+
+def test_a_full_disk_behind_stdout_is_an_error_and_no_fault(tickets: Workplace) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full")
+    for command in (["models"], ["generate", "tickets.yaml"]):
+        with Path("/dev/full").open("wb") as full:
+            ended = subprocess.run(
+                [sys.executable, "-m", "agentic_synth.cli.main", *command],
+                cwd=tickets.folder,
+                env=tickets.environment,
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
+        assert ended.returncode == 1
+        assert "error: cannot write stdout: no space left on device" in ended.stderr
+        assert "fault" not in ended.stderr
 
 
 def test_a_real_server_its_answers_are_paid_once(tickets: Workplace, simulator: str) -> None:
@@ -259,6 +299,106 @@ def test_a_dry_run_sends_nothing(tickets: Workplace) -> None:
     assert ended.out.count("  user:      Write a ticket about a ") == 3
     assert ended.out.startswith("row 1, ticket, asked of any")
     assert "1,000 rows: about 1,000 calls, " in ended.out
+
+
+def test_a_dry_run_wants_no_key_but_names_what_it_would_cost(tickets: Workplace) -> None:
+    arguments = ["generate", "tickets.yaml", "--model", "openai/gpt-4.1-mini", "--fallback", "anthropic/claude-haiku-4-5"]
+    ended = tickets.run(*arguments, "--dry-run")
+    assert ended.code == 0, ended.err
+    assert "about $0.0" in ended.out
+    real = tickets.run(*arguments)
+    assert real.code == 2
+    assert "OPENAI_API_KEY is not set" in real.err
+
+
+def test_a_dry_run_counts_as_the_run_does(tickets: Workplace) -> None:
+    guessed = tickets.run("generate", "tickets.yaml", "--dry-run", "--rows", "1").out
+    tickets.run("generate", "tickets.yaml", "--rows", "1", "--stats", "s.json")
+    tokens = json.loads((tickets.folder / "s.json").read_text())["tokens"]
+    (line,) = (line for line in guessed.splitlines() if line.startswith("ticket "))
+    assert line.split()[4:6] == [str(tokens["input"]), str(tokens["output"])]
+    assert "1 row: about 1 call, about $0.00, told from 1 rehearsed row;" in guessed
+
+
+def test_offline_by_hand_takes_every_column_and_wants_no_key(tickets: Workplace) -> None:
+    recipe = RECIPE.replace("  number:", "  own: {prompt: 'x {{ product }}', model: openai/gpt-4.1}\n  number:")
+    (tickets.folder / "tickets.yaml").write_text(recipe)
+    (tickets.folder / "synth.toml").write_text('fallback = ["anthropic/claude-haiku-4-5"]\n')
+    ended = tickets.run("generate", "tickets.yaml", "--model", "offline", "--stats", "s.json", "--out", "t.jsonl")
+    assert ended.code == 0, ended.err
+    statistics = json.loads((tickets.folder / "s.json").read_text())
+    assert statistics["models"] == {"offline": 80}
+    other = tickets.run("generate", "tickets.yaml", "--base-url", "http://127.0.0.1:9/v1", "--model", "any")
+    assert other.code == 2, "any other model leaves a column its own, which has no key here"
+    assert "OPENAI_API_KEY" in other.err
+
+
+def test_a_server_of_ones_own_has_no_price_to_miss(tickets: Workplace, simulator: str) -> None:
+    arguments = ["generate", "tickets.yaml", "--rows", "1", "--out", "t.jsonl"]
+    ended = tickets.run(*arguments, "--base-url", simulator, "--model", "any", "--store", ":none:")
+    assert ended.code == 0, ended.err
+    assert ended.err.startswith("done: 1 row in ")
+    assert "price" not in ended.err
+    assert "next" not in ended.err, "there is no run to report"
+    hosted = {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": simulator}
+    unknown = tickets.run(*arguments, "--model", "openai/nobody-knows", variables=hosted)
+    assert '1 answer of unknown price (add [prices."MODEL"] to synth.toml)' in unknown.err
+
+
+def test_a_wrong_key_names_its_variable(tickets: Workplace) -> None:
+    with tickets.start("simulate", "--port", "0", "--api-key", "right") as process:
+        assert process.stderr is not None
+        url = process.stderr.readline().split()[-1]
+        arguments = ["generate", "tickets.yaml", "--base-url", url]
+        wrong = {"OPENAI_API_KEY": "wrong", "SYNTH_API_KEY": "wrong"}
+        told = tickets.run(*arguments, "--model", "openai/gpt-4.1-mini", variables=wrong)
+        assert (told.code, "check the key in OPENAI_API_KEY" in told.err) == (1, True)
+        assert "check the key in SYNTH_API_KEY" in tickets.run(*arguments, "--model", "any", variables=wrong).err
+        assert "export SYNTH_API_KEY=..." in tickets.run(*arguments, "--model", "any").err
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=10)
+
+
+def test_an_offline_report_tells_no_latency(tickets: Workplace) -> None:
+    tickets.run("generate", "tickets.yaml", "--out", "t.jsonl")
+    told = tickets.run("report", "last").out
+    assert "40 made here" in told
+    assert "latency" not in told
+
+
+def test_check_knows_the_models(tickets: Workplace) -> None:
+    def checked(model: str) -> Ended:
+        return tickets.run("check", "tickets.yaml", "--set", f"model={model}")
+
+    assert checked("openai/gpt-4.1-mini").code == 0, "no key is needed"
+    for wrong, mend in (("nope/x", "known are "), ("opnai/x", "did you mean openai/x?")):
+        ended = checked(wrong)
+        assert ended.code == 2
+        assert mend in ended.err
+        assert ("did you mean" in ended.err) == (wrong == "opnai/x")
+
+
+def test_what_is_said_comes_in_order(tickets: Workplace) -> None:
+    with (tickets.folder / "said").open("wb") as said:
+        subprocess.run(
+            [sys.executable, "-m", "agentic_synth.cli.main", "check", "tickets.yaml"],
+            cwd=tickets.folder,
+            env=tickets.environment,
+            stdout=said,
+            stderr=said,
+            check=True,
+        )
+    lines = (tickets.folder / "said").read_text().splitlines()
+    assert lines[0] == "tickets"
+    assert lines[-1] == "ok: 3 columns, 1 call a row"
+
+
+def test_a_template_in_a_flow_needs_quotes(tickets: Workplace) -> None:
+    (tickets.folder / "flow.yaml").write_text("rows: 1\ncolumns:\n  b: [x]\n  a: {prompt: hi {{ b }}}\n")
+    ended = tickets.run("check", "flow.yaml")
+    assert ended.code == 2
+    assert ended.err.startswith("error: flow.yaml:4:18: ")
+    assert "Within { } or [ ], put text with {{ }} into quotes." in ended.err
 
 
 def test_preview_and_check(tickets: Workplace) -> None:

@@ -41,17 +41,42 @@ def test_a_row_is_told_from_the_store(workplace: Workplace, simulator: str) -> N
     assert made.code == 0, made.err
     rows = [json.loads(line) for line in (workplace.folder / "l.jsonl").read_text().splitlines()]
     for number in (1, 12):
-        told = workplace.run("show", "last", str(number), *upstream)
+        told = workplace.run("show", "last", str(number))
         assert told.code == 0, told.err
         row = rows[number - 1]
         assert f"Write a letter about {row['word']}." in told.out
         assert f"Answer the letter {row['letter']['text']}".splitlines()[0] in told.out
         assert told.out.rstrip().endswith(row["reply"].splitlines()[-1].rstrip())
-    attempts = [workplace.run("show", "last", str(n), *upstream).out.count("asked of any") for n in range(1, 7)]
+    attempts = [workplace.run("show", "last", str(n)).out.count("asked of any") for n in range(1, 7)]
     assert max(attempts) > 2, "a repaired answer shows all its attempts"
-    elsewhere = workplace.run("show", "last", "1", "--base-url", simulator, "--model", "another")
-    assert elsewhere.code == 1
-    assert "not in the store" in elsewhere.err
+    workplace.run("cache", "clear", "--all")
+    gone = workplace.run("show", "last", "1")
+    assert gone.code == 1
+    assert "not in the store any more" in gone.err
+
+
+@pytest.mark.parametrize(
+    ("settings", "variables", "model"),
+    [
+        ("[upstreams.lab]\nbase_url = '{url}'\nkey_variable = 'LAB_KEY'\n", {"LAB_KEY": "k-secret"}, "lab/any"),
+        ("base_url = '{url}'\nmodel = 'any'\n", {}, None),
+        ("", {"OPENAI_BASE_URL": "{url}", "OPENAI_API_KEY": "k-secret"}, "openai/any"),
+    ],
+)
+def test_a_run_remembers_whom_it_asked(
+    workplace: Workplace, simulator: str, settings: str, variables: dict[str, str], model: str | None
+) -> None:
+    (workplace.folder / "letters.yaml").write_text(RECIPE)
+    (workplace.folder / "synth.toml").write_text(settings.replace("{url}", simulator))
+    variables = {name: text.replace("{url}", simulator) for name, text in variables.items()}
+    asked = ["--model", model] if model else []
+    made = workplace.run("generate", "letters.yaml", "--out", "l.jsonl", *asked, variables=variables)
+    assert made.code == 0, made.err
+    (workplace.folder / "synth.toml").unlink()
+    told = workplace.run("show", "last", "3")
+    assert told.code == 0, told.err
+    assert "Write a letter about word-2." in told.out
+    assert "k-secret" not in workplace.run("report", "last", "--json").out
 
 
 def test_a_row_of_the_local_generator(workplace: Workplace) -> None:
@@ -102,9 +127,27 @@ def test_prices_and_providers(workplace: Workplace) -> None:
     assert "openai/gpt-4.1-mini" in json.loads(workplace.run("models", "--json").out)["prices"]
 
 
+def test_names_are_never_clipped(workplace: Workplace) -> None:
+    (workplace.folder / "letters.yaml").write_text(RECIPE)
+    workplace.run("generate", "letters.yaml", "-q")
+    (known,) = json.loads(workplace.run("runs", "--json").out)
+    for columns in (20, 40, 60):
+        narrow = {"COLUMNS": str(columns)}
+        listed = workplace.run("models", variables=narrow).out
+        assert "openai/gpt-4.1-mini" in [line.split(" ")[0] for line in listed.splitlines()]
+        lines = workplace.run("runs", variables=narrow).out.splitlines()
+        assert lines[2].split(" ")[0] == known["id"]
+        assert max(map(len, lines)) <= columns
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
-    [(["opnai"], "did you mean openai?"), (["openai"], "OPENAI_API_KEY is not set"), (["azure"], "base URL")],
+    [
+        (["opnai"], "did you mean openai?"),
+        (["openai"], "OPENAI_API_KEY is not set"),
+        (["openai"], "`synth models` alone lists what is known"),
+        (["azure"], "base URL"),
+    ],
 )
 def test_an_upstream_that_cannot_be_asked(workplace: Workplace, arguments: list[str], told: str) -> None:
     ended = workplace.run("models", *arguments)

@@ -16,9 +16,24 @@ cells = st.one_of(
 
 @given(st.lists(st.tuples(cells, cells, cells), max_size=6), st.integers(30, 120))
 def test_a_table_fits_its_width_and_has_a_line_a_row(rows: list[tuple[object, ...]], width: int) -> None:
-    lines = table(["a", "b", "c"], rows, width=width).split("\n")
+    lines = table(["a", "b", "c"], rows, width=width, whole=0).split("\n")
     assert len(lines) == len(rows) + 2
     assert all(len(line) <= width for line in lines)
+
+
+@given(st.lists(st.tuples(st.text("abc-", min_size=1, max_size=60), cells, cells), max_size=6), st.integers(1, 120))
+def test_names_are_whole_whatever_the_width(rows: list[tuple[object, ...]], width: int) -> None:
+    lines = table(["name", "b", "c"], rows, width=width).split("\n")
+    longest = max([4, *(len(str(name)) for name, *_ in rows)])
+    assert [line[:longest].rstrip() for line in lines[2:]] == [name for name, *_ in rows]
+    assert all(len(line) <= max(width, longest) for line in lines)
+
+
+def test_the_last_columns_go_where_there_is_no_room() -> None:
+    rows = [("gpt-4.1-mini", "a value that is long", "another one")]
+    assert table(["name", "one", "two"], rows, width=30).split("\n")[2] == "gpt-4.1-mini  a value…  anoth…"
+    assert table(["name", "one", "two"], rows, width=24).split("\n")[2] == "gpt-4.1-mini  a value t…"
+    assert table(["name", "one", "two"], rows, width=10).split("\n")[2] == "gpt-4.1-mini"
 
 
 def test_numbers_stand_to_the_right_and_what_is_nested_is_json() -> None:

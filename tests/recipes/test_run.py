@@ -8,6 +8,7 @@ import itertools
 import random
 import tracemalloc
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ from agentic_synth.errors import (
 from agentic_synth.recipes.rows import Filled
 from agentic_synth.recipes.run import Flow, RowRun
 from agentic_synth.telemetry.run_statistics import RunStatistics
-from agentic_synth.types import Request
+from agentic_synth.types import Request, Response
 from tests.recipes.row_flow import Model, Said, echo, filled_all, lot, made, refused, released, rows_of, run_of, taken
 
 RECIPE = {
@@ -395,6 +396,42 @@ async def test_leaving_the_iterator_early_leaves_no_task() -> None:
     await batches.aclose()
     assert asyncio.all_tasks() == before
     assert statistics.in_flight == 0
+
+
+async def test_a_worker_that_does_not_hear_of_its_cancellation_opens_no_further_row() -> None:
+    class Deaf(Model):
+        async def submit(self, request: Request) -> Response:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)
+            return await super().submit(request)
+
+    model = Deaf()
+    run, _ = run_of(PLAIN, model, Flow(wanted=1_000, window=8))
+    batches = run.batches()
+    await anext(batches)
+    asked = len(model.asked)
+    await batches.aclose()
+    assert len(model.asked) <= asked + 8
+
+
+async def test_an_answer_that_comes_with_the_cancellation_does_not_keep_the_run_alive() -> None:
+    class Late(Model):
+        async def submit(self, request: Request) -> Response:
+            try:
+                return await super().submit(request)
+            except asyncio.CancelledError:
+                return Response(text="just in time", model="m", upstream="m")
+
+    model = Late(rng=random.Random(0))
+    run, _ = run_of(PLAIN, model, Flow(wanted=1000, window=8))
+    before = asyncio.all_tasks()
+    task = asyncio.create_task(taken(run))
+    await turns(10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert asyncio.all_tasks() == before
+    assert len(model.asked) == 8
 
 
 async def test_an_error_of_the_last_row_is_raised_once_and_no_task_dies_unheard(

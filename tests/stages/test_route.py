@@ -14,11 +14,14 @@ from agentic_synth.errors import (
     Overloaded,
     QuotaSpent,
     SynthError,
+    Unreachable,
 )
 from agentic_synth.policies.attempt import Attempt
+from agentic_synth.policies.backoff import Backoff, RetryBudget
 from agentic_synth.policies.breaker import Circuit
 from agentic_synth.stage import chain
 from agentic_synth.stages.breaker import Breaker
+from agentic_synth.stages.retry import Retry
 from agentic_synth.stages.route import Route, Upstream
 from agentic_synth.testing.clock import FakeClock
 from agentic_synth.types import Call, Reply, Request, Response
@@ -177,16 +180,16 @@ async def test_an_outage_of_all_is_waited_out() -> None:
 
 
 async def test_what_never_answered_is_given_up_soon_with_its_last_failure() -> None:
-    routing = Routing(p=ConnectFailed("connection refused by 127.0.0.1:9"), fallback=())
+    routing = Routing(p=Overloaded("nobody serves this"), fallback=())
 
     async def ask() -> None:
         while True:
             try:
                 await routing.route(asking())
-            except ConnectFailed:
+            except Overloaded:
                 await routing.clock.sleep(0.01)
 
-    with pytest.raises(CircuitOpen, match=r"connection refused by 127\.0\.0\.1:9"):
+    with pytest.raises(CircuitOpen, match=r"nobody serves this"):
         await ask()
     assert routing.clock.now() < 40.0
 
@@ -220,3 +223,26 @@ async def test_cancelled_at_any_moment_no_probe_is_lost() -> None:
     assert await cancelled_at_every_await(lambda: asyncio.ensure_future(routing.route(asking())), routing.clock) > 1
     assert circuit.available(routing.clock.now())
     assert routing.clock.sleeping == 0
+
+
+async def test_where_nobody_ever_answers_trying_soon_ends() -> None:
+    routing = Routing(fallback=(), p=ConnectFailed("http://lab: connection refused"))
+    handler = chain((Retry(Backoff(), RetryBudget(), routing.clock, routing.rng),), routing.route)
+    began = routing.clock.now()
+    results = await asyncio.gather(*(handler(asking()) for _ in range(10)), return_exceptions=True)
+    unreachable = [error for error in results if isinstance(error, Unreachable)]
+    assert len(unreachable) == 10
+    assert "connection refused" in unreachable[0].message
+    assert unreachable[0].attempts >= 1
+    assert routing.clock.now() - began < 10
+
+
+async def test_an_upstream_that_answered_before_is_waited_for() -> None:
+    routing = Routing(fallback=(), p=ConnectFailed("http://lab: connection refused"))
+    routing.succeed_once("p")
+    handler = chain((Retry(Backoff(), RetryBudget(), routing.clock, routing.rng),), routing.route)
+    began = routing.clock.now()
+    with pytest.raises(SynthError) as caught:
+        await handler(asking())
+    assert not isinstance(caught.value, Unreachable)
+    assert routing.clock.now() - began > 10

@@ -182,6 +182,7 @@ def config_of(base_url: str, **changes: Any) -> UpstreamConfig:
         wire="openai",
         base_url=base_url,
         api_key=Secret(KEY),
+        key_variable="OPENAI_API_KEY",
         timeouts=Timeouts(pool=2, connect=2, first_token=5, inter_token=5, total=10),
     )
     return msgspec.structs.replace(config, **changes)

@@ -73,5 +73,5 @@ def _figures(estimate: Estimate) -> list[str]:
         f"{rows}: about {counted(round(estimate.calls), 'call')}, {cost}, "
         f"told from {counted(estimate.sampled, 'rehearsed row')};"
     )
-    lines.append("repairs, regenerations and refills come on top, and how long answers will be is a guess")
+    lines.append("repairs, regenerations and refills come on top; tokens in hold the schemas, tokens out are a guess")
     return lines

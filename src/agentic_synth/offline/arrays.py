@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from agentic_synth.offline.merge import both, canonical
 from agentic_synth.offline.naming import singular, words_of
 from agentic_synth.offline.node import Field, Maker, Node, Planner, Unsatisfiable, is_lean, recast
 from agentic_synth.offline.scene import Scene
+from agentic_synth.offline.talk import is_talk
 from agentic_synth.types import Json
 
 __all__ = ["plan_array"]
@@ -16,6 +18,20 @@ _USUAL, _MORE = 2, 3
 _ENDING = 0.7
 _TRIES = 200
 _LONGEST = 10_000
+_MOST_ASKED = 200
+
+
+class _Size(NamedTuple):
+    """How many items there are: at least *low*, usually from *usual* to *most*, up to *highest* if the prompt says so.
+
+    *name* is what the prompt would call one of them.
+    """
+
+    name: str
+    low: int
+    usual: int
+    most: int
+    highest: int
 
 
 def plan_array(node: dict[str, Json], field: Field, planner: Planner) -> Node:
@@ -25,7 +41,8 @@ def plan_array(node: dict[str, Json], field: Field, planner: Planner) -> Node:
         raise Unsatisfiable(f"minItems {low} is above maxItems {high}")
     if max([low, *[entry[1] for entry in node.get("contains", ())]]) > _LONGEST:
         raise Unsatisfiable(f"it asks for more than the {_LONGEST} items that are made at most")
-    item_field = Field(_one_of(field.name), field.parent)
+    talks = is_talk(field.name)
+    item_field = Field(_one_of(field.name), field.parent, is_talk=talks)
     contained = [entry for entry in node.get("contains", ()) if entry[1] > 0]
     prefix, high = _plan_prefix(node, item_field, planner, low, high)
     prefix += [
@@ -41,7 +58,13 @@ def plan_array(node: dict[str, Json], field: Field, planner: Planner) -> Node:
     least = max(low, len(prefix) if contained else 0)
     if high is not None and least > high:
         raise Unsatisfiable(f"maxItems {high} leaves no room for the items that must be contained")
-    make = _sized(prefix, rest, least, high, has_twins=not node.get("uniqueItems", False))
+    size = _size(item_field.name, least, high, len(prefix))
+    if node.get("uniqueItems", False):
+        make = _unequal(prefix, rest, size)
+    elif talks:
+        make = _in_turns(prefix, rest, size)
+    else:
+        make = _any(prefix, rest, size)
 
     def measure() -> float:
         needed = [*prefix[:least], *([rest] if rest and least > len(prefix) else [])]
@@ -80,45 +103,75 @@ def _plan_rest(node: dict[str, Json], field: Field, planner: Planner, low: int, 
         return None
 
 
-def _sized(prefix: list[Node], rest: Node | None, low: int, high: int | None, *, has_twins: bool) -> Maker:
-    wanted = max(low, len(prefix) if prefix else _USUAL)
-    most = wanted + (0 if prefix else _MORE - 1)
-    most = most if high is None else min(most, high)
-    wanted = min(wanted, most)
+def _size(name: str, low: int, high: int | None, fixed: int) -> _Size:
+    usual = max(low, fixed or _USUAL)
+    most = usual if fixed else usual + _MORE - 1
+    if high is not None:
+        usual, most = min(usual, high), min(most, high)
+    highest = most if fixed else max(low, _MOST_ASKED) if high is None else high
+    return _Size(words_of(name)[-1] if name else "", low, usual, most, highest)
 
+
+def _any(prefix: list[Node], rest: Node | None, size: _Size) -> Maker:
     def make(scene: Scene) -> Json:
-        count = _count(scene, low, wanted, most)
+        count = _count(scene, size)
         items = [child.make(scene) for child in prefix[:count]]
         if rest is not None:
-            _extend(scene, items, rest, low, count)
+            _extend(scene, items, rest, size.low, count)
         return items
 
-    def make_distinct(scene: Scene) -> Json:
-        return _distinct(scene, prefix, rest, low, _count(scene, low, wanted, most))
-
-    if not has_twins:
-        if rest is not None and rest.values is not None and not prefix:
-            return _sampled(rest.values, low, wanted, most)
-        return recast(make_distinct)
     return make if rest is None or rest.is_leaf else recast(make)
 
 
-def _count(scene: Scene, low: int, wanted: int, most: int) -> int:
-    """How many items; within a recursion often the least, so that its branches end at different depths."""
+def _unequal(prefix: list[Node], rest: Node | None, size: _Size) -> Maker:
+    if rest is not None and rest.values is not None and not prefix:
+        return _sampled(rest.values, size)
+    return recast(lambda scene: _distinct(scene, prefix, rest, size.low, _count(scene, size)))
+
+
+def _in_turns(prefix: list[Node], rest: Node | None, size: _Size) -> Maker:
+    """The turns of a conversation: of the same people, and each knows where it stands."""
+
+    def make(scene: Scene) -> Json:
+        before = scene.turn, scene.turns
+        scene.turns = _count(scene, size)
+        items: list[Json] = []
+        try:
+            for child in [*prefix, *([rest] * scene.turns if rest else [])][: scene.turns]:
+                scene.turn = len(items)
+                items.append(child.make(scene))
+        except Unsatisfiable:
+            if len(items) < size.low:
+                raise
+        finally:
+            scene.turn, scene.turns = before
+        return items
+
+    return make
+
+
+def _count(scene: Scene, size: _Size) -> int:
+    """How many items: what the prompt says, as far as the schema lets it, else what is usual.
+
+    Within a recursion it is often the least, so that its branches end at different depths.
+    """
     if is_lean(scene) or (scene.depth and scene.random() < _ENDING):
-        return low
-    return wanted + scene.below(most - wanted + 1)
+        return size.low
+    asked = scene.counts.get(size.name) if scene.counts else None
+    if asked:
+        return min(max(asked, size.low), size.highest)
+    return size.usual + scene.below(size.most - size.usual + 1)
 
 
-def _sampled(values: Sequence[Json], low: int, wanted: int, most: int) -> Maker:
+def _sampled(values: Sequence[Json], size: _Size) -> Maker:
     """Different ones of a few known values."""
     different = list({canonical(value): value for value in values}.values())
-    if len(different) < low:
-        raise Unsatisfiable(f"there are no more than {len(different)} different items, minItems is {low}")
+    if len(different) < size.low:
+        raise Unsatisfiable(f"there are no more than {len(different)} different items, minItems is {size.low}")
 
     def make(scene: Scene) -> Json:
         left = different.copy()
-        count = min(wanted + scene.below(most - wanted + 1), len(left))
+        count = min(_count(scene, size), len(left))
         for index in range(count):
             other = index + scene.below(len(left) - index)
             left[index], left[other] = left[other], left[index]

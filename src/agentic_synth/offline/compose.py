@@ -130,5 +130,6 @@ _BY_GENRE: dict[str, Writer] = {
     "issue": lambda scene, _: prose.paragraph(scene),
     "mail": _mail,
     "poem": _poem,
+    "tip": lambda scene, _: _list(scene, "tip", 3 + scene.below(3)),
     "story": _essay,
 }

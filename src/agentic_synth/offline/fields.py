@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from agentic_synth.offline import formats, lexicon, prose
+from agentic_synth.offline import formats, lexicon, prose, talk
 from agentic_synth.offline.formats import Sampler
 from agentic_synth.offline.naming import singular, words_of
 from agentic_synth.offline.scene import Scene, pick
@@ -49,8 +49,11 @@ def _location(scene: Scene, role: str) -> str:
 
 
 def _product(scene: Scene, _role: str) -> str:
-    words = f"{pick(scene, lexicon.ADJECTIVES)} {pick(scene, lexicon.MATERIALS)} {pick(scene, lexicon.PRODUCTS)}"
-    return words.title()
+    """A product's name, of the kind that the topic names."""
+    topic = pick(scene, scene.topics).rpartition(" ")[2].lower()
+    product = pick(scene, lexicon.GOODS.get(topic) or lexicon.GOODS.get(singular(topic)) or lexicon.PRODUCTS)
+    scene.speak_of(product)
+    return f"{pick(scene, lexicon.COMPANY_HEADS)} {pick(scene, lexicon.GOOD).title()} {product.title()}"
 
 
 def _identifier(scene: Scene, role: str) -> str:
@@ -113,12 +116,24 @@ def _among(values: Sequence[str]) -> Sampler:
     return lambda scene, _role: values[int(scene.random() * len(values))]
 
 
+def _by_tone(*values: Sequence[str]) -> Sampler:
+    return lambda scene, _role: pick(scene, values[scene.tone])
+
+
+def _saying(section: str) -> Sampler:
+    return lambda scene, _role: prose.say(scene, section)
+
+
+def _question(scene: Scene, _role: str) -> str:
+    return prose.say(scene, "puzzle" if scene.genre == "puzzle" else "question")
+
+
 def _text(low: int, high: int, genre: str | None = None) -> Sampler:
     return lambda scene, _role: prose.sentences(scene, low + int(scene.random() * (high - low + 1)), genre)
 
 
 def _steps(scene: Scene, _role: str) -> str:
-    return "\n".join([f"{number}. {prose.sentence(scene)}" for number in range(1, 4 + scene.below(3))])
+    return "\n".join([f"{number}. {prose.say(scene, 'tip')}" for number in range(1, 4 + scene.below(3))])
 
 
 _ADDRESS_WORDS = "address street_address home_address billing_address shipping_address delivery_address postal_address"
@@ -183,14 +198,17 @@ _GROUPS: tuple[tuple[str, Sampler], ...] = (
     ("title headline subject subject_line topic_title heading name_of_article", lambda scene, _: prose.title(scene)),
     ("summary abstract overview synopsis", _text(1, 2)),
     ("description desc details about bio biography background context scenario profile", _text(1, 3)),
-    ("body content text message post article paragraph passage document transcript ticket", _text(2, 4)),
+    ("body content text message post article paragraph passage document ticket", _text(2, 4)),
+    ("transcript dialogue dialog conversation chat chat_log", talk.transcript),
     ("comment note notes remark feedback caption quote sentence utterance observation", _text(1, 2)),
     ("review", _text(2, 3, "review")),
     ("complaint problem issue symptom", _text(1, 2, "issue")),
-    ("question query ask", lambda scene, _: prose.question(scene)),
+    ("question query ask", _question),
     ("answer reply response output completion solution", _text(1, 3, "explain")),
     ("explanation reasoning rationale reason thought analysis justification", _text(1, 2, "explain")),
-    ("instruction prompt task request input", _text(1, 1)),
+    ("instruction prompt task request command", _saying("task")),
+    ("input", _text(2, 3)),
+    ("tip advice recommendation suggestion hint", _saying("tip")),
     ("story plot", _text(3, 6, "story")),
     ("steps procedure", _steps),
     ("tagline slogan motto", lambda scene, _: prose.phrase(scene).capitalize()),
@@ -203,8 +221,8 @@ _GROUPS: tuple[tuple[str, Sampler], ...] = (
     ("priority urgency", _among(("low", "medium", "high", "urgent"))),
     ("severity impact", _among(("minor", "major", "critical"))),
     ("level difficulty complexity", _among(("easy", "medium", "hard"))),
-    ("sentiment polarity", _among(("positive", "neutral", "negative"))),
-    ("mood emotion tone feeling", _among(("calm", "happy", "curious", "annoyed", "worried", "hopeful"))),
+    ("sentiment polarity", _by_tone(("negative",), ("neutral",), ("positive",))),
+    ("mood emotion tone feeling", _by_tone(("annoyed", "worried"), ("calm", "curious"), ("happy", "hopeful"))),
     ("version", _version),
 )
 _MEANINGS: dict[str, Sampler] = {name: sampler for names, sampler in _GROUPS for name in names.split()}

@@ -22,6 +22,12 @@ def _read() -> dict[str, tuple[str, ...]]:
 
 _SECTIONS = _read()
 
+
+def words(section: str) -> frozenset[str]:
+    """The words of one section of the file."""
+    return frozenset(_SECTIONS[section])
+
+
 FIRST_NAMES = _SECTIONS["first_names"]
 LAST_NAMES = _SECTIONS["last_names"]
 PLACES = tuple([line.split("|") for line in _SECTIONS["places"]])
@@ -35,6 +41,9 @@ JOBS = _SECTIONS["jobs"]
 DEPARTMENTS = _SECTIONS["departments"]
 CATEGORIES = _SECTIONS["categories"]
 PRODUCTS = _SECTIONS["products"]
+GOODS = {line.split()[0]: tuple(line.split()[1:]) for line in _SECTIONS["goods"]}
+"""Products of a category, and every product alone under its own name."""
+GOODS |= {product: (product,) for products in (*GOODS.values(), PRODUCTS) for product in products}
 MATERIALS = _SECTIONS["materials"]
 COLORS = _SECTIONS["colors"]
 CURRENCIES = _SECTIONS["currencies"]
@@ -55,7 +64,7 @@ TIMES = _SECTIONS["times"]
 NUMERALS = _SECTIONS["numerals"]
 SYLLABLES = {1: _SECTIONS["one_syllable"], 2: _SECTIONS["two_syllables"], 3: _SECTIONS["three_syllables"]}
 """Nouns by how many syllables they have."""
-LATER = frozenset(_SECTIONS["later"])
+LATER = words("later")
 """Words in a field's name by which its date lies after the record's first."""
 TEAMS = _SECTIONS["teams"]
 NTHS = _SECTIONS["nths"]
@@ -69,9 +78,9 @@ ASPECTS = _SECTIONS["aspects"]
 """What a customer looks at."""
 THINGS = _SECTIONS["things"]
 FIXES, STUDIES = _SECTIONS["fix"], _SECTIONS["study"]
-ASKING = frozenset(_SECTIONS["asking"])
+ASKING = words("asking")
 """Who speaks first in a conversation, and who answers."""
-HELPING = frozenset(_SECTIONS["helping"])
+HELPING = words("helping")
 TONES = {word: tone for tone, name in enumerate(("low", "middle", "high")) for word in _SECTIONS[name]}
 """Words of feeling: 0 for the bad ones, 1 for those between, 2 for the good ones."""
 MODIFIERS = frozenset((*ADJECTIVES, *GOOD, *BAD, *PLAIN, *TONES, *_SECTIONS["more_adjectives"]))
@@ -82,7 +91,7 @@ def _inflected(verbs: tuple[str, ...]) -> tuple[frozenset[str], frozenset[str]]:
     """The forms of *verbs*: those that a noun may have too (plain, with -s), and those in -ed and -ing."""
     like_nouns, others = set(verbs), set[str]()
     for verb in verbs:
-        stem = verb[:-1] if verb.endswith("e") else verb
+        stem = verb.removesuffix("e")
         doubled = stem + stem[-1]
         like_nouns.add(f"{verb[:-1]}ies" if verb[-1] == "y" and verb[-2] not in "aeou" else f"{verb}s")
         like_nouns.add(f"{verb}es")
@@ -94,6 +103,6 @@ def _inflected(verbs: tuple[str, ...]) -> tuple[frozenset[str], frozenset[str]]:
 _PURE, _PURE_FORMS = _inflected(_SECTIONS["verbs_only"])
 NOUN_LIKE_VERBS, _FORMS = _inflected(_SECTIONS["verbs_or_nouns"])
 """Verbs that are nouns as well: the words around them decide."""
-PURE_VERBS = _PURE | _PURE_FORMS | {form for form in _FORMS if form.endswith("ed")}
-STOP_WORDS = frozenset(_SECTIONS["stop_words"])
+PURE_VERBS = words("verbs_only_past") | _PURE | _PURE_FORMS | {form for form in _FORMS if form.endswith("ed")}
+STOP_WORDS = words("stop_words")
 """Words of a prompt that say nothing of its topic: function words, and those that give the task."""

@@ -28,12 +28,13 @@ class Field(msgspec.Struct, frozen=True):
     """Where a value stands, as far as its meaning goes: its own name, and that of the object around it.
 
     *is_crowded* says that its object speaks of several people or places, so that prefixes such as ``buyer_`` tell
-    them apart.
+    them apart; *is_talk* that it stands in a conversation, so that ``customer`` is what the customer says.
     """
 
     name: str = ""
     parent: str = ""
     is_crowded: bool = False
+    is_talk: bool = False
 
 
 class Node:

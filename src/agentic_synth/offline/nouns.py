@@ -1,53 +1,37 @@
-"""Find the topics of a prompt: its runs of nouns, without the verbs that give the task and the words that give its form.
+"""Find the topics of a prompt: its runs of nouns, without the verbs of the task and the words of its form.
 
 There is no grammar in it but word lists and their neighbours: an article makes a noun of "plan", a "to" a verb.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from agentic_synth.offline import lexicon
 from agentic_synth.offline.lexicon import MODIFIERS, NOUN_LIKE_VERBS, PURE_VERBS, STOP_WORDS
+from agentic_synth.offline.words import Word
 
-__all__ = ["Noun", "Words", "read_nouns", "words_in"]
+__all__ = ["Noun", "read_nouns"]
 
 _MAX_WORDS = 3
-_TOKEN = re.compile(r"\n|\S+")
-_MARKS = ".,;:!?\"'`()[]{}<>*#_-–—…“”‘’/|="
 _OPENED, _CLOSED = ('"', "“", "«"), ('"', "”", "»")
 _STOPS = (".", "!", "?")
-_STARTS = ("\n", ".", ":")
+_SENTENCE_STARTS = ("\n", ".")
+_STARTS = (*_SENTENCE_STARTS, ":")
 _TITLES = frozenset({"st.", "mt.", "dr.", "mr.", "mrs.", "ms.", "ft.", "prof."})
-_ARTICLES = frozenset(
-    "a an the this these those my your his her our their its some any no each every another such two three".split()
-)
-_OPENING = _ARTICLES | frozenset(
-    "in of on about regarding concerning with without for from by at into over under between per around near".split()
-)
-"""Words after which a verb's form is a noun."""
+_ARTICLES = lexicon.words("articles")
+_OPENING = _ARTICLES | lexicon.words("prepositions")
+"""Word after which a verb's form is a noun."""
 _TOLD_AFTER = frozenset({"about", "regarding", "concerning", "describing", "explaining"})
-_ENDS_TOLD = frozenset("from by for with who whom that which where when while so between as must should can".split())
-_PASSED = frozenset("given following new same typical specific unique complex creative detailed short simple".split())
-"""Words that may stand between an article and its noun."""
-_ACTING = frozenset("to and or then i you we they who that would can could will should must may might not".split())
-"""Words after which an unknown word with an object is a verb, as it is at the start of a sentence."""
+_ENDS_TOLD = lexicon.words("ends_told")
+_PASSED = lexicon.words("passed")
+"""Word that may stand between an article and its noun."""
+_ACTING = lexicon.words("before_verbs") | {"\n", "."}
+"""Word after which an unknown word with an object is a verb, as it is at the start of a sentence."""
 _OBJECTS = _ARTICLES | frozenset({"me", "us", "how", "what", "whether", "why"})
-_TOPIC_LABELS = frozenset("topic subject theme domain field product about area issue title question".split())
-_FORM_LABELS = frozenset(
-    """kind type level difficulty style tone complexity language format length audience output mood voice category role
-    task""".split()
-)
-
-
-class Words(NamedTuple):
-    """One word of a prompt: as it is written, bare of marks, and in lower case; ``"\\n"`` for the end of a line."""
-
-    raw: str
-    bare: str
-    lowered: str
+_TOPIC_LABELS = lexicon.words("topic_labels")
+_FORM_LABELS = lexicon.words("form_labels")
 
 
 class Noun(NamedTuple):
@@ -61,16 +45,7 @@ class Noun(NamedTuple):
     is_told: bool
 
 
-def words_in(prompt: str) -> list[Words]:
-    """The words of *prompt*, and the ends of its lines."""
-    words = []
-    for raw in _TOKEN.findall(prompt):
-        bare = raw if raw == "\n" else raw.strip(_MARKS)
-        words.append(Words(raw, bare, bare.lower()))
-    return words
-
-
-def read_nouns(words: list[Words], forms: Iterable[str]) -> list[Noun]:
+def read_nouns(words: list[Word], forms: Iterable[str]) -> list[Noun]:
     """The runs of nouns among *words*, in their order; words among *forms* (genres) are none."""
     reader = _Reader(words, frozenset(forms))
     for index in range(len(words)):
@@ -82,13 +57,13 @@ def read_nouns(words: list[Words], forms: Iterable[str]) -> list[Noun]:
 class _Reader:
     """Where the reading stands: the run so far, and what the words before it allow."""
 
-    def __init__(self, words: list[Words], forms: frozenset[str]) -> None:
+    def __init__(self, words: list[Word], forms: frozenset[str]) -> None:
         self.found: list[Noun] = []
         self._words = words
         self._forms = forms
         self._run: list[str] = []
         self._before = "\n"
-        self._is_definite = self._is_told = self._is_skipping = False
+        self._is_definite = self._is_told = self._is_skipping = self._is_first = False
 
     def read(self, index: int) -> None:
         raw, bare, lowered = self._words[index]
@@ -115,6 +90,8 @@ class _Reader:
         run = self._run
         while run and (run[-1].lower() in MODIFIERS or _is_modifying(run[-1])):
             run.pop()
+        if run and self._is_first and not run[0].isupper() and not any(word[0].isupper() for word in run[1:]):
+            run[0] = run[0].lower()
         if run:
             self.found.append(Noun(" ".join(run), self._is_definite, self._is_told))
         self._run = []
@@ -127,7 +104,7 @@ class _Reader:
             self._before = "\n"
 
     def _read_label(self, lowered: str) -> None:
-        """"Topic:" is followed by what it is about, "Style:" by what says nothing of that."""
+        """ "Topic:" is followed by what it is about, "Style:" by what says nothing of that."""
         self._run = []
         self._is_told = lowered in _TOPIC_LABELS
         self._is_skipping = lowered in _FORM_LABELS
@@ -141,8 +118,8 @@ class _Reader:
         is_quoted = raw.startswith(_OPENED) and raw.rstrip(".,;:!?").endswith(_CLOSED)
         if not self._run:
             self._is_definite = self._before in _ARTICLES
-        keeps_case = not self._is_start or bare.isupper()
-        self._run.append(bare if keeps_case else lowered)
+            self._is_first = self._before in _SENTENCE_STARTS
+        self._run.append(bare)
         if raw.lower() in _TITLES:
             self._run[-1] = raw
         elif not raw.endswith(bare) or len(self._run) == _MAX_WORDS:
@@ -157,23 +134,23 @@ class _Reader:
             self._is_told = False
 
     def _is_noun(self, index: int, bare: str, lowered: str) -> bool:
-        if len(bare) < 3 or lowered in STOP_WORDS or not _is_word(bare):
-            return False
         if lowered in self._forms:
             return self._is_told and self._before in _OPENING and not self._run
+        if len(bare) < 3 or lowered in STOP_WORDS or not _is_word(bare):
+            return False
         if lowered in PURE_VERBS:
             return lowered in _NOUNS_IN_ING or (self._before in _ARTICLES and lowered.endswith("ing"))
         if lowered in NOUN_LIKE_VERBS:
             return bool(self._run) or self._before == ":" or self._before in _OPENING or self._before in MODIFIERS
         if lowered.endswith("ly") and len(lowered) > 5 and lowered not in _NO_ADVERBS:
             return False
-        may_act = self._is_start or self._before in _ACTING
+        may_act = self._before in _ACTING and self._words[index].raw[-1].isalpha()
         return not (may_act and index + 1 < len(self._words) and self._words[index + 1].lowered in _OBJECTS)
 
 
-_NOUNS_IN_ING = frozenset("learning building meeting reading setting understanding beginning feeling meaning".split())
-_COUNTING = frozenset("one two three four five six seven eight nine ten".split())
-_NO_ADVERBS = frozenset("family supply assembly butterfly monopoly anomaly".split())
+_NOUNS_IN_ING = lexicon.words("nouns_in_ing")
+_COUNTING = lexicon.words("counting")
+_NO_ADVERBS = lexicon.words("nouns_in_ly")
 
 
 def _is_modifying(word: str) -> bool:

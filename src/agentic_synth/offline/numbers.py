@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from fractions import Fraction
 
 from agentic_synth.offline.node import Field, Maker, Node, Unsatisfiable
 from agentic_synth.offline.scene import Scene
-from agentic_synth.offline.spans import Span, span_of
+from agentic_synth.offline.spans import Span, is_rating, span_of
 from agentic_synth.types import Json
 
 __all__ = ["plan_number"]
@@ -32,9 +33,10 @@ def plan_number(node: dict[str, Json], field: Field, *, is_integer: bool) -> Nod
         raise Unsatisfiable(f"no {'integer' if is_integer else 'number'} lies within {_shown(node)}")
     usual_first, usual_last = math.ceil(Fraction(span.low) / grid), math.floor(Fraction(span.high) / grid)
     first, last = _narrowed(first, last, usual_first, usual_last)
+    law = Scene.contentment if is_rating(field.name) else _skewed if span.is_skewed else _evenly
     if is_integer:
-        return _integers(first, last, int(grid), is_skewed=span.is_skewed)
-    return Node(_decimals(first, last, grid, is_skewed=span.is_skewed))
+        return _integers(first, last, int(grid), law)
+    return Node(_decimals(first, last, grid, law))
 
 
 def _usual_span(node: dict[str, Json], field: Field) -> Span:
@@ -109,34 +111,39 @@ def _narrowed(first: int | None, last: int | None, usual_first: int, usual_last:
     return (low, high) if is_roomy else (first, last)
 
 
-def _integers(first: int, last: int, step: int, *, is_skewed: bool) -> Node:
+def _evenly(scene: Scene) -> float:
+    return scene.random()
+
+
+def _skewed(scene: Scene) -> float:
+    cubed: float = scene.random() ** 3
+    return cubed
+
+
+def _integers(first: int, last: int, step: int, law: Callable[[Scene], float]) -> Node:
     if (last - first) * step > 2 * _FARTHEST:
         first, last = max(first, -_FARTHEST // step), min(last, _FARTHEST // step)
     count = last - first + 1
     values = range(first * step, last * step + 1, step)
 
-    def even(scene: Scene) -> Json:
-        return (first + int(scene.random() * count)) * step
-
-    def skewed(scene: Scene) -> Json:
-        return (first + int(scene.random() ** 3 * count)) * step
+    def near(scene: Scene) -> Json:
+        return (first + int(law(scene) * count)) * step
 
     def wide(scene: Scene) -> Json:
         return (first + scene.below(count)) * step
 
-    make: Maker = wide if count >= 1 << 50 else skewed if is_skewed else even
+    make: Maker = wide if count >= 1 << 50 else near
     return Node(make, values=values if count <= _FEW else None)
 
 
-def _decimals(first: int, last: int, grid: Fraction, *, is_skewed: bool) -> Maker:
+def _decimals(first: int, last: int, grid: Fraction, law: Callable[[Scene], float]) -> Maker:
     numerator, denominator = grid.numerator, grid.denominator
     count = last - first + 1
-    power = 3 if is_skewed else 1
     if denominator == 1:
-        return lambda scene: (first + int(scene.random() ** power * count)) * numerator
+        return lambda scene: (first + int(law(scene) * count)) * numerator
 
     def make(scene: Scene) -> Json:
-        return (first + int(scene.random() ** power * count)) * numerator / denominator
+        return (first + int(law(scene) * count)) * numerator / denominator
 
     return make
 

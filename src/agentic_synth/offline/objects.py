@@ -11,6 +11,7 @@ from agentic_synth.offline.fields import is_crowd
 from agentic_synth.offline.node import Field, Maker, Node, Planner, Unsatisfiable, is_lean, recast
 from agentic_synth.offline.patterns import Pattern, compile_pattern
 from agentic_synth.offline.scene import Scene, pick
+from agentic_synth.offline.talk import is_exchange
 from agentic_synth.types import Json
 
 __all__ = ["plan_object"]
@@ -80,10 +81,11 @@ def _plan_children(
     declared = node.get("properties", {})
     parent = field.name or ("product" if _THING_MARKS & declared.keys() else "")
     is_crowded = is_crowd(declared)
+    is_talk = (field.is_talk and "subject" not in declared) or is_exchange(declared)
     children: dict[str, Node] = {}
     for name in dict.fromkeys([*groups, *sorted(frozenset[str]().union(*groups.values()))]):
         try:
-            children[name] = planner.plan(_schema_of(node, name), Field(name, parent, is_crowded))
+            children[name] = planner.plan(_schema_of(node, name), Field(name, parent, is_crowded, is_talk))
         except Unsatisfiable as why:
             if name in must:
                 raise Unsatisfiable(f"the required property {name!r} cannot be made: {why}") from why

@@ -63,7 +63,7 @@ def _read() -> dict[str, tuple[_Turn, ...]]:
 
 _SECTIONS = _read()
 _PLAIN = _SECTIONS["plain"]
-_MANNERS = frozenset({"issue", "review", "story", "explain", "mail", "request", "task", "puzzle"})
+_MANNERS = frozenset({"issue", "review", "story", "explain", "mail", "request", "task", "puzzle", "talk", "tip"})
 """Genres with sentences of their own."""
 _TITLED = {"issue": "title issue", "review": "title review"}
 _FILLERS = [turn.text for turn in _SECTIONS["filler"]]
@@ -160,6 +160,6 @@ def snippet(scene: Scene) -> str:
         (
             f"def {verb}_{noun}(values):\n    return [value for value in values if value > {least}]",
             f"def {verb}_{noun}({noun}, limit={least}):\n    {first} = sorted({noun})\n    return {first}[:limit]",
-            f"{noun}s = {{}}\nfor {first} in range({least}):\n    {noun}s[{first}] = {first} * {least + 1}",
+            f"{noun}_of = {{}}\nfor {first} in range({least}):\n    {noun}_of[{first}] = {first} * {least + 1}",
         ),
     )

@@ -36,7 +36,7 @@ class Place(NamedTuple):
     code: str
 
 
-Cast: TypeAlias = tuple[dict[str, Person], dict[str, Place], int, Feeling | None]
+Cast: TypeAlias = tuple[dict[str, Person], dict[str, Place], int, Feeling | None, Sequence[str], Sequence[str]]
 _BAD, _MIXED, _GOOD = Feeling(0.0, 0.4), Feeling(0.4, 0.6), Feeling(0.6, 1.0)
 
 
@@ -53,7 +53,7 @@ class Scene:
         "_feeling",
         "_people",
         "_places",
-        "_told_feeling",
+        "_told",
         "counts",
         "depth",
         "descents",
@@ -68,8 +68,10 @@ class Scene:
 
     def __init__(self, seed: int, topic: Topic = _NO_TOPIC) -> None:
         self.random: Callable[[], float] = Random(seed).random
-        self.topics = topic.phrases or lexicon.NOUNS
-        self.subjects = topic.subjects or _ANYTHING
+        self._told = topic
+        self.topics: Sequence[str] = ()
+        self.subjects: Sequence[str] = ()
+        self._speak_freely()
         self.genre = topic.genre
         self.counts = topic.counts
         self.turn, self.turns = 0, 1
@@ -79,17 +81,28 @@ class Scene:
         self._people: dict[str, Person] = {}
         self._places: dict[str, Place] = {}
         self._day = 0
-        self._feeling = self._told_feeling = topic.feeling
+        self._feeling = topic.feeling
 
     def renew(self) -> Cast:
         """Speak of somebody else, somewhere else, at another time; returns what :meth:`restore` takes back."""
-        before = self._people, self._places, self._day, self._feeling
-        self._people, self._places, self._day, self._feeling = {}, {}, 0, self._told_feeling
+        before = self._people, self._places, self._day, self._feeling, self.topics, self.subjects
+        self._speak_freely()
+        self._people, self._places, self._day, self._feeling = {}, {}, 0, self._told.feeling
         return before
 
     def restore(self, cast: Cast) -> None:
         """Go back to the people, places, day and feeling from before a :meth:`renew`."""
-        self._people, self._places, self._day, self._feeling = cast
+        self._people, self._places, self._day, self._feeling, self.topics, self.subjects = cast
+
+    def _speak_freely(self) -> None:
+        """Speak of what the prompt is about, or of any one thing if it is about nothing."""
+        self.topics = self._told.phrases or lexicon.NOUNS
+        self.subjects = self._told.subjects or (_ANYTHING[int(self.random() * len(_ANYTHING))],)
+
+    def speak_of(self, product: str) -> None:
+        """Make *product* the topic until :meth:`renew`, where a review is asked for or the prompt is about nothing."""
+        if self.genre == "review" or not self._told.phrases:
+            self.topics, self.subjects = (product,), (f"the {product}",)
 
     def below(self, count: int) -> int:
         """An integer from 0 to *count* - 1; fair for counts of any size."""
@@ -125,6 +138,11 @@ class Scene:
             drawn = self.random()
             self._feeling = _BAD if drawn < _BAD.most else _MIXED if drawn < _MIXED.most else _GOOD
         return self._feeling
+
+    def contentment(self) -> float:
+        """A number from 0 to 1 within the record's feeling; evenly spread over all records."""
+        least, most = self.feeling
+        return least + self.random() * (most - least)
 
     @property
     def tone(self) -> int:

@@ -17,7 +17,7 @@ from agentic_synth.offline.merge import canonical, conjoin
 from agentic_synth.offline.node import Field, Maker, Node, Unsatisfiable, descend
 from agentic_synth.offline.numbers import plan_number
 from agentic_synth.offline.objects import plan_object
-from agentic_synth.offline.options import among, checked, choice
+from agentic_synth.offline.options import among, checked, choice, fitting
 from agentic_synth.offline.scene import Scene
 from agentic_synth.offline.spans import span_of
 from agentic_synth.offline.texts import plan_text
@@ -88,7 +88,7 @@ class _Compiler:
         return root
 
     def plan(self, schema: Json, field: Field) -> Node:
-        key = canonical([schema, field.name, field.parent, field.is_crowded])
+        key = canonical([schema, field.name, field.parent, field.is_crowded, field.is_talk])
         known = self._known.get(key)
         if known is not None:
             return known if known.is_done else self._counted(descend(known))
@@ -154,7 +154,7 @@ class _Compiler:
             values = [value for value in node["enum"] if _has_type(value, node.get("type", _EVERY_TYPE))]
             if not values:
                 raise Unsatisfiable("no value of its enum or const fits the rest")
-            return among(values), not node.keys() <= _PLAIN_BESIDE_ENUM
+            return fitting(values, field), not node.keys() <= _PLAIN_BESIDE_ENUM
         nodes: list[Node] = []
         failures: list[Unsatisfiable] = []
         for kind in node.get("type") or [_likely_type(node, field)]:

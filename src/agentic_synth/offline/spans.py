@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from agentic_synth.offline.naming import singular, words_of
 
-__all__ = ["Span", "span_of"]
+__all__ = ["Span", "is_rating", "span_of"]
 
 
 class Span(NamedTuple):
@@ -52,6 +52,16 @@ _SPANS: dict[str, Span] = {
     )
     for name in names.split()
 }
+
+
+_RATINGS = frozenset({"rating", "stars", "satisfaction", "nps", "csat"})
+_SCORES = frozenset({"score", "review_score", "sentiment_score", "overall_score"})
+
+
+def is_rating(name: str) -> bool:
+    """Whether the field called *name* tells how content somebody is."""
+    words = words_of(name)
+    return bool(words) and (words[-1] in _RATINGS or "_".join(words) in _SCORES)
 
 
 def span_of(name: str) -> Span | None:

@@ -4,29 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from agentic_synth.offline import prose
+from agentic_synth.offline import lexicon, prose
 from agentic_synth.offline.lexicon import ASKING, HELPING
 from agentic_synth.offline.naming import singular, words_of
 from agentic_synth.offline.scene import Scene, pick
 
-__all__ = ["is_side", "is_talk", "said", "said_by", "side_of", "speaker", "transcript"]
+__all__ = [
+    "is_exchange",
+    "is_side",
+    "is_talk",
+    "named_speaker",
+    "said",
+    "side_of",
+    "tells_speaker",
+    "transcript",
+    "who_speaks",
+]
 
-_TALKS = frozenset(
-    """turn message dialogue dialog conversation chat exchange utterance transcript thread discussion interview
-    history""".split()
-)
+_MOST_TURNS = 40
+_TALKS = lexicon.words("talks")
 _SPEAKERS = frozenset({"role", "speaker", "from", "sender", "author", "who", "side"})
 _SPOKEN = frozenset({"content", "text", "message", "utterance", "value", "line", "said", "speech", "body"})
+_MACHINES = frozenset({"assistant", "bot", "chatbot", "ai", "gpt"})
 _TOLD_AS_SPEECH = ("say", "said", "speech", "spoken", "utter", "speak", "message", "reply", "repli", "respon", "words")
 
 
-def is_talk(name: str, fields: Iterable[str] = ()) -> bool:
-    """Whether an object called *name* with *fields* is a part of a conversation."""
+def is_talk(name: str) -> bool:
+    """Whether a list called *name* holds the turns of a conversation."""
     words = words_of(name)
+    return bool(words) and singular(words[-1]) in _TALKS
+
+
+def is_exchange(fields: Iterable[str]) -> bool:
+    """Whether an object with *fields* is one turn of a conversation, or one of each side."""
     names = {field.lower() for field in fields}
-    if words and singular(words[-1]) in _TALKS:
-        return True
-    has_both = not names.isdisjoint(ASKING) and not names.isdisjoint({"assistant", "bot", "chatbot", "ai", "gpt"})
+    has_both = not names.isdisjoint(ASKING) and not names.isdisjoint(_MACHINES)
     return has_both or (not names.isdisjoint({"role", "speaker"}) and not names.isdisjoint(_SPOKEN))
 
 
@@ -39,8 +51,8 @@ def is_side(name: str, description: str, low: int, high: int | None) -> bool:
     return low > 30 or (high is not None and high >= 200) or any(word in lowered for word in _TOLD_AS_SPEECH)
 
 
-def speaker(name: str) -> bool:
-    """Whether the field called *name* tells who speaks."""
+def tells_speaker(name: str) -> bool:
+    """Whether the field called *name* says who speaks."""
     return name.lower() in _SPEAKERS
 
 
@@ -68,16 +80,23 @@ def said(scene: Scene, side: int) -> str:
     return f"{text} {prose.say(scene, manner)}" if scene.random() < 0.25 else text
 
 
-def said_by(scene: Scene, names: Sequence[str]) -> str:
+def who_speaks(scene: Scene, names: Sequence[str]) -> str:
     """Which of *names* speaks in this turn: the asking ones and the helping ones by turns."""
     sides = [[name for name in names if side_of(name) == side] for side in (0, 1)]
     return pick(scene, sides[scene.turn % 2] or names)
 
 
-def transcript(scene: Scene, asking: str = "Customer", helping: str = "Agent") -> str:
+def named_speaker(scene: Scene) -> str:
+    """The first name of who speaks in this turn; there are two."""
+    return scene.person(f"side {scene.turn % 2}").first
+
+
+def transcript(scene: Scene, _role: str = "") -> str:
     """A whole conversation, a line a turn; as many turns as the prompt says, else four or six."""
-    scene.turns = min(scene.counts.get("turn") or 4 + 2 * scene.below(2), 40)
+    turns = min(scene.counts.get("turn") or 4 + 2 * scene.below(2), _MOST_TURNS)
     lines = []
-    for scene.turn in range(scene.turns):
-        lines.append(f"{(asking, helping)[scene.turn % 2]}: {said(scene, 2)}")
+    for index in range(turns):
+        scene.turn, scene.turns = index, turns
+        lines.append(f"{('Customer', 'Agent')[index % 2]}: {said(scene, 2)}")
+    scene.turn, scene.turns = 0, 1
     return "\n".join(lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from agentic_synth.offline import lexicon, prose
+from agentic_synth.offline import lexicon, prose, talk
 from agentic_synth.offline.fields import PERSONAL, Meaning, meaning_of
 from agentic_synth.offline.formats import ELASTIC, FORMATS, letters
 from agentic_synth.offline.naming import words_of
@@ -56,7 +56,7 @@ def _role(name: str, field: Field) -> str:
 def _meant(node: dict[str, Json], field: Field, high: int) -> Callable[[Scene], str]:
     """A maker by meaning: what the description offers or measures, else the name, the examples, the description."""
     description = str(node.get("description", ""))
-    told = _told(description)
+    told = _spoken_words(node, field, description) or _told(description)
     if told:
         return told
     meaning = meaning_of(field.name, field.parent)
@@ -75,6 +75,17 @@ def _meant(node: dict[str, Json], field: Field, high: int) -> Callable[[Scene], 
     return prose.phrase if high < 60 else prose.sentence
 
 
+def _spoken_words(node: dict[str, Json], field: Field, description: str) -> Callable[[Scene], str] | None:
+    """What is said, or who says it, for a field of a conversation."""
+    if field.is_talk and talk.tells_speaker(field.name):
+        names = read_topic(description).choices or (("user", "assistant") if field.name == "role" else ())
+        return (lambda scene: talk.who_speaks(scene, names)) if names else talk.named_speaker
+    if not field.is_talk and not talk.is_side(field.name, description, node.get("minLength", 0), node.get("maxLength")):
+        return None
+    side = talk.side_of(field.name)
+    return None if side is None else lambda scene: talk.said(scene, side)
+
+
 def _told(description: str) -> Callable[[Scene], str] | None:
     """What a description says outright: the choices, the length, some instances."""
     if not description:
@@ -82,9 +93,10 @@ def _told(description: str) -> Callable[[Scene], str] | None:
     asked = read_topic(description)
     if asked.choices:
         return lambda scene: pick(scene, asked.choices)
-    if asked.unit in ("sentence", "paragraph"):
-        count = min(asked.size * (4 if asked.unit == "paragraph" else 1), 100)
-        return lambda scene: prose.sentences(scene, count)
+    unit, least, most = asked.length
+    if unit in ("sentence", "paragraph"):
+        each = 4 if unit == "paragraph" else 1
+        return lambda scene: prose.sentences(scene, min(each * (least + scene.below(most - least + 1)), 100))
     instances = _FOR_INSTANCE.search(description)
     if not instances:
         return None

@@ -7,14 +7,18 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from agentic_synth.offline import lexicon
 from agentic_synth.offline.lengths import Length, read_counts, read_length
 from agentic_synth.offline.lexicon import ASKING, HELPING, LANGUAGES, TONES
-from agentic_synth.offline.nouns import Noun, Words, read_nouns, words_in
+from agentic_synth.offline.nouns import Noun, read_nouns
+from agentic_synth.offline.words import Word, words_in
 
 __all__ = ["Feeling", "Topic", "read_topic"]
 
-_SCANNED = 300
+_SCANNED = 240
 """Characters read at each end of a long prompt: tasks stand at the start or the end, and reading must stay cheap."""
+_TASK_WORDS = 30
+"""Words at each end that may name the genre; those between are of a text that is only given."""
 _MAX_PHRASES = 8
 
 
@@ -55,23 +59,27 @@ _GENRES: dict[str, str] = {
         "title": "title titles headline headlines slogan tagline caption",
         "talk": "conversation conversations dialogue dialogues dialog chat",
         "question": "quiz question questions",
+        "tip": "suggest suggestions recommend brainstorm tips advice checklist recipe itinerary",
         "": "essay article support",
     }.items()
     for word in words.split()
 }
 _SPEECH = frozenset((*LANGUAGES, *ASKING, *HELPING))
 _FEELINGS = (Feeling(0.0, 0.4), Feeling(0.4, 0.6), Feeling(0.6, 1.0))
-_VAGUE = frozenset("pos neg good bad great love hate recommend critical average passive ok okay balanced".split())
-"""Words of feeling in a record; in a prompt they may be said of anything."""
-_QUESTION_WORDS = frozenset("why how what which who where when is are does do can could would should will".split())
+_VAGUE = lexicon.words("vague")
+"""Word of feeling in a record; in a prompt they may be said of anything."""
+_QUESTION_WORDS = lexicon.words("question_words")
 _REQUEST = re.compile(
     r"(?:send|ask|say|write|give|type)s? to (?:an?|the) (?:\w+ )?(?:assistant|chatbot|language model)"
     r"|\b(?:write|generate|create|invent|make|give)\b[^.?!]{0,40}\b(?:prompt|user message|instruction|user request)s?\b"
 )
-_PUZZLE = re.compile(r"\b(?:word|math|maths|arithmetic|algebra)\s+(?:problem|puzzle|exercise|riddle)s?\b")
+_ANSWER = re.compile(r"^(?:answer|question:)|\banswer (?:the|this|these) ")
+_REQUEST_CUES = ("assistant", "prompt", "instruction", "request", "chatbot", "language model")
+_PUZZLE = re.compile(r"\b(?:word|math|maths|arithmetic|algebra)\s+(?:problem|puzzle|exercise)s?\b")
 _STARS = re.compile(
     r"\b(\d{1,3})(?:\.\d+)?\s*(?:of|out of|/)\s*(5|10|100)\b|\b([1-5]|one|two|three|four|five)[\s-]stars?\b"
 )
+_OUT_OF = re.compile(r"\d\s*(?:of |out of |/)\s*\d")
 _STAR_WORDS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
 _OFFERED = re.compile(
     r"\b(yes|true)(?:\"|')?\s*(?:or|/)\s*(?:\"|')?(no|false)\b(?!\s+(?:question|quiz|statement|answer|item))",
@@ -108,7 +116,7 @@ def read_topic(prompt: str) -> Topic:
         genre,
         read_length(lowered),
         choices,
-        read_counts(lowered),
+        read_counts(words),
         _read_feeling(lowered, words),
     )
 
@@ -125,22 +133,25 @@ def _subject(noun: Noun) -> str:
     return f"the {noun.text}" if noun.is_definite and not noun.text[0].isupper() else noun.text
 
 
-def _read_genre(lowered: str, words: Sequence[Words]) -> str:
+def _read_genre(lowered: str, words: Sequence[Word]) -> str:
     """The first genre that the prompt names, or that its form tells."""
-    if _PUZZLE.search(lowered):
+    if ("problem" in lowered or "puzzle" in lowered or "exercise" in lowered) and _PUZZLE.search(lowered):
         return "puzzle"
-    if "assistant" in lowered or "prompt" in lowered or "instruction" in lowered or "request" in lowered:
-        if _REQUEST.search(lowered):
-            return "request"
-    genre = next((genre for word in words if (genre := _GENRES.get(word.lowered))), "")
-    if genre in ("", "question") and words and (words[0].lowered in _QUESTION_WORDS or lowered.rstrip().endswith("?")):
+    if any(cue in lowered for cue in _REQUEST_CUES) and _REQUEST.search(lowered):
+        return "request"
+    likely = (*words[:_TASK_WORDS], *words[-_TASK_WORDS:])
+    genre = next((genre for word in likely if (genre := _GENRES.get(word.lowered))), "")
+    is_asked = bool(words) and (words[0].lowered in _QUESTION_WORDS or lowered.rstrip().endswith("?"))
+    if (genre in ("", "question") and is_asked) or (genre == "question" and _ANSWER.search(lowered)):
         return "explain"
+    if not genre and lowered.startswith("plan "):
+        return "tip"
     return genre
 
 
-def _read_feeling(lowered: str, words: Sequence[Words]) -> Feeling | None:
+def _read_feeling(lowered: str, words: Sequence[Word]) -> Feeling | None:
     """What stars or words of feeling tell; words that contradict each other tell nothing."""
-    stars = _STARS.search(lowered)
+    stars = _STARS.search(lowered) if " star" in lowered or "-star" in lowered or _OUT_OF.search(lowered) else None
     if stars:
         given, most = (int(stars[1]), int(stars[2])) if stars[1] else (_STAR_WORDS.get(stars[3]) or int(stars[3]), 5)
         share = min(max(given, 1), most) / most

@@ -17,7 +17,8 @@ class Backoff(msgspec.Struct, frozen=True, kw_only=True):
     """How long a request waits before it is tried again: full jitter, narrow at first, wide soon.
 
     The waits are uniform up to *base* / 16, / 4, *base*, 4 x *base* ..., and at most *cap*: one lost packet costs
-    milliseconds, and an outage of a minute is outlived within *tries* tries. *patience* is how many seconds a request
+    milliseconds, and an outage of a minute is outlived within *tries* tries. Where another upstream may answer, it is
+    asked after *tries_before_fallback*. *patience* is how many seconds a request
     bears being told to come later (rate limits), which costs it no try.
     (Full jitter: M. Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015.)
     """
@@ -25,6 +26,7 @@ class Backoff(msgspec.Struct, frozen=True, kw_only=True):
     base: float = 0.5
     cap: float = 60.0
     tries: int = 8
+    tries_before_fallback: int = 2
     patience: float = 900.0
 
     def delay(self, failures: int, rng: Random) -> float:

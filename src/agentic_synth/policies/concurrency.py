@@ -15,6 +15,7 @@ _GROW_BELOW = math.log(1.15)
 _SHRINK_ABOVE = math.log(1.35)
 _TARGET = math.log(1.2)
 _STEP = 1.1
+_TRIM = 0.95
 _MOST_AT_ONCE = 0.5
 _BUSY_SHARE = 0.85
 _PROBE_ROUNDS = 40
@@ -67,7 +68,7 @@ class DelayLimit:
     Latency is compared, in rounds of about as many calls as may be in flight, with what answers of the same length took
     before. A round that is no slower than chance allows doubles the limit, or after the first slow one raises it a
     little; a round that is surely slower lowers it to where latency should be 1.2 of the usual (Vegas: what is beyond
-    is queueing). If fewer in flight are not faster, it was not our queue: the limit comes back, and the new latency is
+    is queueing), and one that is still above that trims it. If fewer in flight are not faster, it was not our queue: the limit comes back, and the new latency is
     the usual one. The limit moves only while it is what limits. Now and then it tries fewer, to see whether the usual
     latency has become lower.
     """
@@ -148,6 +149,8 @@ class DelayLimit:
                 return
             if slower < _GROW_BELOW + doubt:
                 self._set(self.limit * 2 if self.starting else math.ceil(self.limit * _STEP), now)
+            elif slower - doubt > _TARGET:
+                self._set(math.floor(self.limit * _TRIM), now)
             else:
                 self._rest(now)
 

@@ -91,7 +91,7 @@ async def _submit(engine: Answerer, request: Request, statistics: RunStatistics 
         statistics.record_failure(type(error).__name__, error.attempts, purpose)
         raise
     except BaseException:
-        statistics.record_failure("Cancelled", 0, purpose)
+        statistics.record_cancelled()
         raise
     statistics.record_response(response, purpose)
     return response

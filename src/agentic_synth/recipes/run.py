@@ -86,6 +86,7 @@ class RowRun:
                 else:
                     break
         finally:
+            self._no_more = True  # an answer that comes with the cancellation may hide it from its worker
             for worker in self._workers:
                 worker.cancel()
             await asyncio.gather(*self._workers, return_exceptions=True)

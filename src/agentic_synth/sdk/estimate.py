@@ -50,7 +50,7 @@ class ColumnEstimate(msgspec.Struct, kw_only=True):
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     """A run before it is made, without repairs, regenerations and refills, which nobody can foresee.
 
-    Input tokens are counted on the rendered prompts of *sampled* rows; how long answers will be is a guess from their
+    Input tokens are counted on the rendered prompts, and the schemas that go with them, of *sampled* rows; how long answers will be is a guess from their
     schema, or ``max_tokens``, and so are prompts that hold other answers. *dollars* None means that some model has no
     known price.
     """
@@ -128,10 +128,15 @@ class _Rehearsal:
         else:
             response = (await self._offline(Call(request=request, model="offline"))).response
             estimate.calls += 1
-            estimate.input_tokens += prompt_tokens(request)
+            estimate.input_tokens += _input_tokens(request, response)
             estimate.output_tokens += _output_tokens(request, response)
         read = asked.read(response)
         return None if isinstance(read, Invalid) else read.value
+
+
+def _input_tokens(request: Request, response: Response) -> float:
+    """What the upstream will count: a model reads the schema too, the local generator counts the messages alone."""
+    return response.usage.input_tokens if request.model == "offline" else prompt_tokens(request)
 
 
 def _output_tokens(request: Request, response: Response) -> float:

@@ -7,7 +7,7 @@ from random import Random
 import msgspec
 
 from agentic_synth.clock import Clock
-from agentic_synth.errors import RateLimited, SynthError, UpstreamError
+from agentic_synth.errors import InvalidRequest, RateLimited, SynthError, UpstreamError
 from agentic_synth.policies.attempt import Attempt
 from agentic_synth.policies.backoff import Backoff, RetryBudget
 from agentic_synth.stage import Handler
@@ -51,15 +51,21 @@ class Retry:
         self._budget.deposit()
         try:
             return await proceed(request)
+        except InvalidRequest as error:
+            error.attempts = 1
+            raise
         except UpstreamError as error:
             if not error.retryable:
+                error.attempts = 1
                 raise
             failure = error
         self._troubled += 1
+        course = _Course(self._clock.now(), alone=not failure.fallback)
         try:
-            return await self._again(request, proceed, failure)
-        except SynthError:
+            return await self._again(request, proceed, failure, course)
+        except SynthError as error:
             self._given_up += 1
+            error.attempts = course.number + 1
             raise
 
     def statistics(self) -> RetryStatistics:
@@ -72,8 +78,9 @@ class Retry:
             given_up=self._given_up,
         )
 
-    async def _again(self, request: Request, proceed: Handler[Request, Response], error: UpstreamError) -> Response:
-        course = _Course(self._clock.now(), alone=not error.fallback)
+    async def _again(
+        self, request: Request, proceed: Handler[Request, Response], error: UpstreamError, course: _Course
+    ) -> Response:
         course.note(error)
         while True:
             leaving = None
@@ -123,7 +130,7 @@ class Retry:
             wait = 0.0 if asked else policy.delay(min(course.limited, _LIMITED), self._rng)
             ends = course.began + policy.patience
         else:
-            if course.failures >= policy.tries:
+            if course.failures >= (policy.tries if course.alone else policy.tries_before_fallback):
                 return None
             wait = asked + policy.delay(course.failures, self._rng)
             ends = now + policy.patience

@@ -8,7 +8,7 @@ from random import Random
 import msgspec
 
 from agentic_synth.clock import Clock
-from agentic_synth.errors import CircuitOpen, ConfigError, SynthError, UpstreamError
+from agentic_synth.errors import CircuitOpen, ConfigError, ConnectFailed, SynthError, Unreachable, UpstreamError
 from agentic_synth.policies.attempt import Attempt
 from agentic_synth.policies.breaker import Circuit
 from agentic_synth.stage import Handler
@@ -17,6 +17,8 @@ from agentic_synth.types import Call, Reply, Request, Response
 __all__ = ["Route", "RouteStatistics", "Upstream"]
 
 _SPREAD = 0.25
+_UNREACHABLE_FAILURES = 5
+_UNREACHABLE_SECONDS = 1.0
 
 
 class Upstream(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,9 +50,11 @@ class Route:
 
     When every circuit is open, the request waits for the first that lets a probe through: up to *patience* seconds if
     one of them ever answered, else up to *first_patience*, so that an outage costs no row and a wrong URL no hour.
+    Where no connection has ever come about, a second of trying is enough.
 
     Raises:
         CircuitOpen: none came back in time, or none before the request's deadline.
+        Unreachable: nobody has ever answered there.
         ConfigError: the request names an upstream that is not here.
     """
 
@@ -72,6 +76,7 @@ class Route:
         self._patience = patience
         self._first_patience = first_patience
         self._last_failures: dict[str, str] = {}
+        self._unconnected: dict[str, tuple[float, int]] = {}
         self._fallbacks = 0
         self._outages = 0
         for upstream in upstreams:
@@ -108,8 +113,8 @@ class Route:
                     open_.append(upstream)
                 except SynthError as error:
                     failure = self._note(upstream, error)
-                    if not self._passes_on(upstream, error, more=len(open_) + len(order) - place > 1):
-                        raise
+                    if not self._passes_on(upstream, failure, more=len(open_) + len(order) - place > 1):
+                        raise failure from error
                 else:
                     self._fallbacks += upstream is not first
                     return response
@@ -143,13 +148,31 @@ class Route:
             # The retry stage names the upstream that it gives up by this.
             error.upstream = upstream.reference
             self._last_failures[upstream.reference] = error.message
+            if isinstance(error, ConnectFailed) and not upstream.circuit.answered:
+                first, count = self._unconnected.get(upstream.reference, (self._clock.now(), 0))
+                self._unconnected[upstream.reference] = (first, count + 1)
+                return self._unreachable(upstream) or error
         return error
+
+    def _unreachable(self, upstream: Upstream) -> Unreachable | None:
+        """What to say of an upstream where nobody ever answered, once that has been tried often and long enough."""
+        first, count = self._unconnected.get(upstream.reference, (0.0, 0))
+        waited = self._clock.now() - first
+        if upstream.circuit.answered or count < _UNREACHABLE_FAILURES or waited < _UNREACHABLE_SECONDS:
+            return None
+        return Unreachable(
+            f"{upstream.reference} cannot be reached: {self._last_failures[upstream.reference]}",
+            upstream=upstream.reference,
+            mend="check the base URL and the network, and whether the server runs",
+        )
 
     async def _outage(
         self, order: tuple[Upstream, ...], request: Request, began: float | None, failure: SynthError | None
     ) -> float:
         """Wait until a circuit among *order* may be probed; returns when this request's waiting began."""
         now = self._clock.now()
+        if all(self._unreachable(upstream) for upstream in order) and (gone := self._unreachable(order[0])):
+            raise gone
         if began is None:
             began = now
             self._outages += 1

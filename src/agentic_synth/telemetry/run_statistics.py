@@ -95,7 +95,7 @@ class RunStatistics:
         self.rejections.add(reason)
 
     def record_sent(self) -> None:
-        """A request was given to the engine; :meth:`record_response` or :meth:`record_failure` must follow."""
+        """A request was given to the engine; :meth:`record_response`, `record_failure` or `record_cancelled` must follow."""
         self.in_flight += 1
 
     def record_response(self, response: Response, purpose: Purpose = "answer") -> None:
@@ -128,6 +128,10 @@ class RunStatistics:
         self.failures.add(reason)
         if attempts:
             self._count(attempts, purpose)
+
+    def record_cancelled(self) -> None:
+        """A request that we gave up ourselves, which is nobody's failure."""
+        self.in_flight -= 1
 
     def _count(self, attempts: int, purpose: Purpose) -> None:
         self.attempts += attempts

@@ -20,7 +20,6 @@ from agentic_synth.errors import (
     UpstreamError,
 )
 from agentic_synth.policies.rate_headers import parse_duration, parse_retry_after
-from agentic_synth.providers import PROVIDERS
 from agentic_synth.types import Json
 
 __all__ = ["failure_of", "failure_of_event", "redact"]
@@ -115,11 +114,10 @@ def _mend(config: UpstreamConfig, kind: type[SynthError], status: int, headers: 
 
 
 def _mend_key(config: UpstreamConfig) -> str:
-    provider = PROVIDERS.get(config.reference.partition("/")[0])
-    if provider is None or not provider.key_variables:
-        return "check the upstream's api_key"
-    names = " or ".join(provider.key_variables)
-    return f"check {names}" if config.api_key is not None else f"set {names}"
+    variable = config.key_variable
+    if config.api_key is None:
+        return f"export {variable}=... (or put it into .env)" if variable else "name the variable that holds its key"
+    return f"check the key in {variable}" if variable else "check the key that was given"
 
 
 def host_of(url: str) -> str:
