@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.rows --rows 20000 --runs 3``: each contender runs in a process of its own, in turn, against a
 simulated provider in another (log-normal latency, 50 ms median, 100 in flight). Start-up is left out of both: each
-makes some rows first. The bare loop has no store, no limits, no retries and no recipe, and holds every answer in memory.
+makes some rows first. The bare loop has no store, no limits, no retries and no recipe, and holds every answer.
 """
 
 from __future__ import annotations

@@ -28,9 +28,10 @@ of `synth`, for where something else is called so.
 _MEANINGS = {
     "DONE": "everything that was asked is there",
     "FAILED": "rows are missing, or the command failed",
-    "USAGE": "the input is wrong: a flag, a setting, the recipe",
+    "USAGE": "the input is wrong, told before anything is asked: a flag, a setting, the recipe, a file",
     "BUDGET": "the budget is spent; the rows until then are kept",
     "INTERRUPTED": "Ctrl+C",
+    "CLOSED": "the reader of stdout went away (`| head`): the run stopped at once, and not every row was written",
     "TERMINATED": "SIGTERM",
 }
 

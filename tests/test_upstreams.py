@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agentic_synth.config import Config, UpstreamConfig, UpstreamSettings
+from agentic_synth.config import Config, UpstreamConfig, UpstreamSettings, load_config
 from agentic_synth.errors import ConfigError
 from agentic_synth.providers import PROVIDERS
 from agentic_synth.upstreams import resolve_upstream, upstream_of_provider
@@ -149,3 +150,25 @@ def test_an_upstream_can_be_had_before_its_model_is_chosen() -> None:
     assert upstream_of_provider(None, base_url=LOCAL, config=Config(), environ={}).base_url == LOCAL
     with pytest.raises(ConfigError, match="no upstream is named"):
         upstream_of_provider(None, config=Config(), environ={})
+
+
+def test_looking_wants_no_key() -> None:
+    upstream = resolve("openai/gpt-4.1", key_wanted=False)
+    assert (upstream.reference, upstream.api_key, upstream.key_variable) == ("openai/gpt-4.1", None, "OPENAI_API_KEY")
+
+
+def test_the_variable_of_the_key_is_known() -> None:
+    assert resolve("gemini/x", {"GOOGLE_API_KEY": "k"}).key_variable == "GOOGLE_API_KEY"
+    assert resolve("any", base_url=LOCAL).key_variable == "SYNTH_API_KEY"
+    assert resolve("openai/x", KEYS, api_key="given").key_variable == "", "it came from no variable"
+
+
+def test_a_far_name_is_no_suggestion() -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve("nope/x")
+    assert caught.value.mend.startswith("known are ")
+
+
+@pytest.mark.parametrize("value", [2, "2"])
+def test_an_http_version_may_be_a_number(value: object, tmp_path: Path) -> None:
+    assert load_config({"http": value}, directory=tmp_path, environ={"SYNTH_HOME": str(tmp_path)}).http == "2"

@@ -118,7 +118,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     *concurrency* is a fixed number of calls in flight an upstream, None (written ``auto``) for the adaptive limit.
     *tries* counts transport tries of one request, the first included. *budget* is what a run may spend, as written
-    (``5usd``, ``2Mtok``, ``10000req``).
+    (``5usd``, ``2Mtok``, ``10000req``). *hedge* asks a second time when the first call is later than most, and takes
+    whichever answers first (at most 5 % more calls).
     """
 
     concurrency: AtLeastOne | None = None
@@ -128,6 +129,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     retry_budget: float = 0.2
     budget: str | None = None
     fallback: bool = True
+    hedge: bool = False
 
 
 class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

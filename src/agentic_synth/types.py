@@ -64,9 +64,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     *model* is the reference of an upstream that the engine knows, ``provider/model`` as the user wrote it, and is never
     silently replaced. *parameters* hold what the model should be told beside the messages, in OpenAI's spelling
-    (``temperature``, ``max_tokens``, ``top_p``, ``stop``, ``seed`` ...) plus anything extra the upstream takes. *schema*
-    is the JSON Schema the answer must fit.
-    *deadline* is an instant of the engine's clock; *priority* lower is served first. Neither is part of the key.
+    (``temperature``, ``max_tokens``, ``top_p``, ``stop``, ``seed`` ...) plus anything extra the upstream takes.
+    *schema* is the JSON Schema the answer must fit. *dedup* lets equal requests in flight share one call. *deadline* is
+    an instant of the engine's clock; *priority* lower is served first. None of these three is part of the key.
     """
 
     model: str
@@ -78,6 +78,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     namespace: str = ""
     draw: Draw = Draw()
     reuse: Reuse = "exact"
+    dedup: bool = True
     stream: bool = False
     deadline: float | None = None
     priority: int = 0

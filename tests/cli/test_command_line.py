@@ -60,7 +60,10 @@ def test_no_arguments_show_the_help(synth: Command) -> None:
         (["runs", "--limit", "many"], "--limit"),
         (["simulate", "--port", "99999"], "--port"),
         (["generate"], "Missing argument 'RECIPE'"),
-        (["generate", "structured", "--http", "3"], "error: --http: '3' is not one of its values\n  write auto, 1 or 2"),
+        (
+            ["generate", "structured", "--http", "3"],
+            "error: --http: '3' is not one of its values\n  write auto, 1 or 2",
+        ),
     ],
 )
 def test_wrong_usage_is_2_and_on_stderr(synth: Command, arguments: list[str], told: str) -> None:

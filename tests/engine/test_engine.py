@@ -304,3 +304,32 @@ async def test_a_transport_that_cannot_be_closed_keeps_nothing_else_open() -> No
     assert other.closed
     with pytest.raises(StoreError):
         stand.store.get(b"")
+
+
+async def test_whoever_waits_for_a_permit_is_told_when_the_engine_closes() -> None:
+    stand = Stand(EngineConfig(concurrency=1), sim={"latency": "3600s"})
+    requests = [request(str(number), dedup=False) for number in range(3)]
+    asked = [asyncio.create_task(stand.engine.submit(one)) for one in requests]
+    while stand.limiter()["waiting"] < 2:
+        await asyncio.sleep(0)
+    await stand.engine.aclose()
+    asked[0].cancel()
+    outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(outcome).__name__ for outcome in outcomes] == ["CancelledError", "QueueFull", "QueueFull"]
+
+
+async def test_a_late_call_is_hedged_where_that_was_asked_for() -> None:
+    async with opened(EngineConfig(concurrency=8, hedge=True), sim={"latency": "lognormal:50ms:1.5"}) as stand:
+        requests = [request(str(number)) for number in range(400)]
+        answers = [answer async for answer in stand.engine.map(requests, window=4)]
+        hedged = stand.engine.statistics()["upstreams"]["sim/m"]["hedge"]
+    assert len(answers) == 400
+    assert 0 < hedged["hedges"] <= 0.06 * 400
+
+
+async def test_equal_requests_in_flight_share_one_call() -> None:
+    async with opened(sim={"latency": "50ms"}) as stand:
+        answers = await asyncio.gather(*(stand.engine.submit(request("the same")) for _ in range(50)))
+        assert stand.provider.simulation.statistics()["answered"] == 1
+        assert sorted(answer.stored for answer in answers) == [False] + [True] * 49
+        assert stand.engine.statistics()["dedup"] == {"in_flight": 0, "followers": 49}

@@ -112,3 +112,44 @@ def test_the_prompt_s_words_colour_the_texts() -> None:
     values = [ask(schema, sample, "Write an angry support ticket about a broken toaster.") for sample in range(30)]
     assert sum("toaster" in value["body"].lower() for value in values) > 20
     assert sum("toaster" in value["subject"].lower() for value in values) > 20
+
+
+STARS = {"type": "integer", "minimum": 1, "maximum": 5}
+TONES = {"enum": ["negative", "mixed", "positive"]}
+
+
+def test_stars_and_sentiments_agree() -> None:
+    schema = record(rating=STARS, sentiment=TONES, label={"enum": ["good", "bad", "other"]}, polarity=TEXT)
+    wanted = ("negative", "negative", "mixed", "positive", "positive")
+    values = asked(schema, 200)
+    assert {value["rating"] for value in values} == {1, 2, 3, 4, 5}
+    for value in values:
+        assert value["sentiment"] == wanted[value["rating"] - 1]
+        assert (value["label"], value["polarity"]) in {("bad", "negative"), ("other", "neutral"), ("good", "positive")}
+
+
+def test_each_review_of_a_list_has_its_own_feeling() -> None:
+    schema = {"type": "array", "items": record(stars={"enum": [1, 2, 3, 4, 5]}, sentiment=TONES), "minItems": 60}
+    pairs = {(value["stars"], value["sentiment"]) for value in ask(schema)}
+    assert pairs == {(1, "negative"), (2, "negative"), (3, "mixed"), (4, "positive"), (5, "positive")}
+
+
+def test_stars_in_the_prompt_are_those_of_the_record() -> None:
+    schema = record(rating=STARS, sentiment=TONES)
+    values = [ask(schema, sample, "Write a review by somebody who gives 2 of 5 stars.") for sample in range(30)]
+    assert all(value == {"rating": 2, "sentiment": "negative"} for value in values)
+
+
+def test_ratings_and_sentiments_by_themselves_take_all_values() -> None:
+    ratings = [value["rating"] for value in asked(record(rating=STARS), 500)]
+    assert all(60 < ratings.count(rating) < 140 for rating in range(1, 6))
+    assert {value["sentiment"] for value in asked(record(sentiment=TONES), 60)} == set(TONES["enum"])
+
+
+def test_a_product_is_of_the_prompt_s_category_and_its_review_speaks_of_it() -> None:
+    schema = record(product=TEXT, review=TEXT)
+    for sample in range(30):
+        value = ask(schema, sample, 'Write a review of a product of the category "kitchen".')
+        thing = value["product"].split()[-1].lower()
+        assert thing in {"kettle", "toaster", "mug", "blender", "pan", "stove"}
+        assert "kitchen" not in value["review"]

@@ -56,6 +56,40 @@ def test_words_paragraphs_lines_and_lists_are_counted() -> None:
     assert len(told("Suggest 3 names for a cat.").splitlines()) == 3
 
 
+def test_a_bound_is_kept() -> None:
+    assert all(12 <= len(text.split()) < 20 for text in all_told("Describe tea in under 20 words."))
+    assert {sentences_of(text) for text in all_told("Describe tea in two or three sentences.")} == {2, 3}
+
+
+def test_a_word_problem_is_a_problem_and_no_word() -> None:
+    for text in all_told("Write a word problem about trains."):
+        assert text.endswith("?")
+        assert "trains" in text
+
+
+def test_a_review_has_the_feeling_that_its_prompt_tells() -> None:
+    bad = set(" ".join(all_told("Write a negative review of a hotel.")).split())
+    good = set(" ".join(all_told("Write a review of a hotel that deserves 5 of 5 stars.")).split())
+    assert {"disappointed", "annoyed"} <= bad - good
+    assert {"gladly", "enjoy"} <= good - bad
+
+
+def test_advice_is_a_list() -> None:
+    assert all(text.startswith("1. ") and "\n3. " in text for text in all_told("Suggest some games for a wedding."))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "choices"),
+    [
+        ("Is a whale a fish? Answer yes or no.", {"yes", "no"}),
+        ('Say whether it is right. Output "ethical" or "not ethical".', {"ethical", "not ethical"}),
+        ("Classify the mood of the sentence into glad, sad or mixed.", {"glad", "sad", "mixed"}),
+    ],
+)
+def test_choices_are_found_in_each_spelling(prompt: str, choices: set[str]) -> None:
+    assert set(all_told(prompt, 60)) == choices
+
+
 def test_an_absurd_length_is_bounded() -> None:
     assert len(told("Write 9999 words about tea.").split()) == 4_000
     assert len(told("List 999 teas.").splitlines()) == 200
@@ -89,7 +123,7 @@ def test_a_title_is_short(prompt: str) -> None:
 
 def test_a_long_prompt_is_read_at_both_ends() -> None:
     topic = read_topic("Review of turbines. " + "the and of " * 5_000 + "Say three sentences on glaciers.")
-    assert (topic.unit, topic.size) == ("sentence", 3)
+    assert topic.length == ("sentence", 3, 3)
     assert {"turbines", "glaciers"} <= {word for phrase in topic.phrases for word in phrase.split()}
 
 

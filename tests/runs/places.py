@@ -38,7 +38,7 @@ class Place:
         engine = "\n".join(
             f"{name} = {value}" for name, value in msgspec.to_builtins(QUICK).items() if value is not None
         )
-        (folder / "synth.toml").write_text(f"[engine]\n{engine.replace('True', 'true')}\n")
+        (folder / "synth.toml").write_text(f"[engine]\n{engine.replace('True', 'true').replace('False', 'false')}\n")
 
     def write(self, name: str, recipe: dict[str, Any]) -> None:
         (self.folder / name).write_text(json.dumps(recipe))

@@ -27,7 +27,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """One run of a recipe.
 
     *rows* is how many were asked (None: one a seed), *out* the absolute name of its output, *fresh* whether it was
-    asked to draw anew, *delivered* whether its rows, all or some, got the output's name, *started* and *finished* unix seconds.
+    asked to draw anew, *delivered* whether its rows, all or some, got the output's name, *started* and
+    *finished* unix seconds.
     """
 
     id: str

@@ -157,7 +157,11 @@ def _reached(upstream: UpstreamConfig) -> Finding:
     except SynthError as error:
         return "online", " ".join(str(error).split()), True
     if models and upstream.model not in models:
-        return "online", f"reached, but it does not list {upstream.model!r} among its {counted(len(models), 'model')}", True
+        return (
+            "online",
+            f"reached, but it does not list {upstream.model!r} among its {counted(len(models), 'model')}",
+            True,
+        )
     return "online", f"reached; {counted(len(models), 'model')}", False
 
 

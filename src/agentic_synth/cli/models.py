@@ -20,7 +20,10 @@ __all__ = ["models", "models_of"]
 
 def models(
     provider: Annotated[
-        str | None, typer.Argument(help="Ask this provider for its models: openai, ollama, ...", show_default=False, metavar="PROVIDER")
+        str | None,
+        typer.Argument(
+            help="Ask this provider for its models: openai, ollama, ...", show_default=False, metavar="PROVIDER"
+        ),
     ] = None,
     base_url: BaseUrl = None,
     json: Json = False,

@@ -43,7 +43,10 @@ Recipe: TypeAlias = Annotated[
 Model: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--model", "-m", help="PROVIDER/MODEL, or a model's name with --base-url, or offline for all columns.", metavar="MODEL"
+        "--model",
+        "-m",
+        help="PROVIDER/MODEL, a name with --base-url, or offline for all columns.",
+        metavar="MODEL",
     ),
 ]
 BaseUrl: TypeAlias = Annotated[

@@ -65,6 +65,8 @@ def _ended(command: Callable[[], Any]) -> int:
     try:
         command()
     except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # which Typer takes for a failure
+            return _silent(ExitCode.CLOSED)
         return ended.code if isinstance(ended.code, int) else ExitCode.FAILED
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED

@@ -82,9 +82,7 @@ async def _told(found: Run, number: int, store: str) -> list[str]:
 
     settings = msgspec.json.decode(found.settings_json, type=Settings)
     definition = msgspec.json.decode(found.recipe_json)
-    config = Config(
-        base_url=settings.base_url, engine=EngineConfig(fallback=False), store=StoreConfig(path=store)
-    )
+    config = Config(base_url=settings.base_url, engine=EngineConfig(fallback=False), store=StoreConfig(path=store))
     session = Session(config, connected_again(settings.upstreams), sends=False)
     async with session.engine:
         prepared = RecipeRun(session, definition, rows=found.rows, seeds=settings.seeds, options={}, said={})
@@ -108,7 +106,9 @@ async def _filled(found: Run, prepared: RecipeRun, recall: _Recall, number: int)
     from agentic_synth.recipes.rows import Rows  # noqa: PLC0415
 
     if number > found.accepted:
-        raise ConfigError(f"run {found.id} has {counted(found.accepted, 'row')}, not {number:,}", mend="rows count from 1")
+        raise ConfigError(
+            f"run {found.id} has {counted(found.accepted, 'row')}, not {number:,}", mend="rows count from 1"
+        )
     rows = Rows(prepared.plan, Lineage(seed=found.seed, epoch=found.epoch), recall, passes=found.passes)
     seeds = prepared.seed_rows()
     index = accepted = 0
@@ -126,8 +126,11 @@ def _conversation(asked: _Asked) -> Iterator[str]:
     usage = response.usage
     cost = f", {dollars(response.cost)}" if response.cost else ""
     attempt = f", attempt {request.draw.attempt + 1}" if request.draw.attempt else ""
+    served = (
+        "" if response.model in (response.upstream, response.upstream.partition("/")[2]) else f" as {response.model}"
+    )
     yield (
-        f"asked of {request.model}{attempt}; answered by {response.upstream}/{response.model} ({response.finish}): "
+        f"asked of {request.model}{attempt}; answered by {response.upstream}{served} ({response.finish}): "
         f"{usage.input_tokens:,} tokens in, {usage.output_tokens:,} out{cost}, {duration(response.seconds)}"
     )
     for message in request.messages:

@@ -93,7 +93,8 @@ def _money(statistics: Mapping[str, Any]) -> str:
 
 def _is_paid(upstream: str) -> bool:
     """Whether *upstream* is a hosted provider, which somebody pays; a server of one's own has no price to miss."""
-    return upstream in PROVIDERS and PROVIDERS[upstream].key_required
+    provider = PROVIDERS.get(upstream.partition("/")[0])
+    return provider is not None and provider.key_required
 
 
 def _reasons(reasons: Mapping[str, int]) -> Iterator[str]:

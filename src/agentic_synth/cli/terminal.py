@@ -38,9 +38,7 @@ def write_json(value: Any) -> None:
     write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
-def table(
-    header: Sequence[str], rows: Sequence[Sequence[Any]], *, width: int | None = None, whole: int = 1
-) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]], *, width: int | None = None, whole: int = 1) -> str:
     """Aligned columns that fit the terminal: the widest is clipped first, and then the last ones go.
 
     The first *whole* columns, which name things that one may want to copy, are never clipped.
@@ -61,13 +59,13 @@ def table(
 
 def _fitted(widths: list[int], room: int, whole: int) -> list[int]:
     """How wide the columns become that have room."""
-    while sum(widths) + 2 * (len(widths) - 1) > room and len(widths) > whole:
-        widest = max(range(whole, len(widths)), key=widths.__getitem__)
-        if widths[widest] > _NARROWEST:
-            widths[widest] -= 1
-        else:
-            widths.pop()
-    return widths
+    for count in range(len(widths), whole, -1):
+        fitted = widths[:count]
+        while sum(fitted) + 2 * (count - 1) > room and max(fitted[whole:]) > _NARROWEST:
+            fitted[fitted.index(max(fitted[whole:]), whole)] -= 1
+        if sum(fitted) + 2 * (count - 1) <= room:
+            return fitted
+    return widths[: max(whole, 1)]
 
 
 def message_lines(role: str, content: Any) -> Iterator[str]:

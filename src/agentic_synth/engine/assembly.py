@@ -2,8 +2,10 @@
 
 ::
 
-    Request -> trace -> cache -> retry -> route -+-> [per upstream] limiter -> budget -> breaker -> transport
+    Request -> trace -> dedup -> cache -> retry -> route -+-> [per upstream]
+        (hedge) -> limiter -> budget -> breaker -> transport
 
+Equal requests in flight share one call (dedup, outside the cache: else one would miss just before the leader stores).
 Waiting between tries (retry) holds no permit (limiter). Every try may take another upstream (route), is paid at that
 upstream's price (budget), and is judged on the time on the wire alone (breaker). What was answered is durable (cache)
 before the caller sees it.
@@ -27,12 +29,15 @@ from agentic_synth.policies.admission import Admission
 from agentic_synth.policies.backoff import Backoff, RetryBudget
 from agentic_synth.policies.breaker import Circuit
 from agentic_synth.policies.guard import ProcessGuard
+from agentic_synth.policies.hedging import Hedging
 from agentic_synth.policies.pricing import Prices
 from agentic_synth.policies.spending import Spending
 from agentic_synth.stage import Handler, chain
 from agentic_synth.stages.breaker import Breaker
 from agentic_synth.stages.budget import Budget, Purse
 from agentic_synth.stages.cache import Cache
+from agentic_synth.stages.dedup import Dedup
+from agentic_synth.stages.hedge import Hedge
 from agentic_synth.stages.limiter import Limiter
 from agentic_synth.stages.retry import Retry
 from agentic_synth.stages.route import Route, Upstream
@@ -73,7 +78,8 @@ class Assembly:
         self._clock = clock or SystemClock()
         self._rng = rng or Random()
         self._origins: dict[str, str | None] = {}
-        self._chains: dict[str, dict[str, Any]] = {}
+        self._stages: dict[str, dict[str, Any]] = {}
+        self._limiters: list[Limiter] = []
         self._transports: list[Transport] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._guard = ProcessGuard()
@@ -82,10 +88,13 @@ class Assembly:
         backoff = Backoff(base=config.backoff_base, cap=config.backoff_cap, tries=config.tries)
 
         self.trace = Trace(self._clock)
+        self._dedup = Dedup(self._origin, self._spawn)
         self.cache = Cache(store, self._origin)
         self._retry = Retry(backoff, RetryBudget(config.retry_budget), self._clock, self._rng)
         self._route = Route((), self._clock, self._rng, fallback=self.fallback)
-        self.handler: Handler[Request, Response] = chain((self.trace, self.cache, self._retry), self._route)
+        self.handler: Handler[Request, Response] = chain(
+            (self.trace, self._dedup, self.cache, self._retry), self._route
+        )
 
     def add(self, name: str, config: UpstreamConfig, transport: Transport) -> None:
         """Let requests name the upstream *config* as *name*; *transport* reaches it and is closed with the engine."""
@@ -96,22 +105,30 @@ class Assembly:
             self._origins[name] = None
         else:
             self._origins[name] = config.base_url
-            admission = Admission.of(
-                config, concurrency=self._config.concurrency, guard=self._guard, now=self._clock.now()
-            )
-            limiter = Limiter(admission, self._clock, self._spawn)
-            budget = Budget(self._purse, self._prices.of(config.reference), reference=config.reference)
-            breaker = Breaker(circuit, self._clock, self._rng)
-            send = chain((limiter, budget, breaker), transport)
-            self._chains[name] = {"limiter": limiter, "breaker": breaker}
+            stages = self._stages[name] = self._stages_of(config, circuit)
+            send = chain(tuple(stages.values()), transport)
         self._route.add(Upstream(reference=name, model=config.model, send=send, circuit=circuit))
+
+    def _stages_of(self, config: UpstreamConfig, circuit: Circuit) -> dict[str, Any]:
+        """What a call to this upstream passes, from the outermost stage to the innermost."""
+        clock, concurrency = self._clock, self._config.concurrency
+        admission = Admission.of(config, concurrency=concurrency, guard=self._guard, now=clock.now())
+        limiter = Limiter(admission, clock, self._spawn)
+        self._limiters.append(limiter)
+        hedge = {"hedge": Hedge(Hedging(), Hedging(), clock, lambda: limiter.binds)} if self._config.hedge else {}
+        return {
+            **hedge,
+            "limiter": limiter,
+            "budget": Budget(self._purse, self._prices.of(config.reference), reference=config.reference),
+            "breaker": Breaker(circuit, clock, self._rng),
+        }
 
     def __contains__(self, name: str) -> bool:
         return name in self._route
 
     def _origin(self, request: Request) -> str | None:
         """Where the requested model is; None where it costs nothing to ask it again."""
-        if not self._guarded and self._chains:
+        if not self._guarded and self._stages:
             self._guarded = True
             self._spawn(watch_process(self._guard, self._clock))
         return self._origins.get(request.model, "")
@@ -127,19 +144,22 @@ class Assembly:
         """A snapshot of every stage."""
         snapshot: dict[str, Json] = {
             **self.trace.statistics(),
+            "dedup": self._dedup.statistics(),
             "retry": msgspec.to_builtins(self._retry.statistics()),
             "route": msgspec.to_builtins(self._route.statistics()),
             "spending": msgspec.to_builtins(self._purse.spending.statistics()),
             "store": msgspec.to_builtins(self.store.statistics()),
             "upstreams": {},
         }
-        for name, stages in self._chains.items():
-            told = {part: msgspec.to_builtins(stage.statistics()) for part, stage in stages.items()}
+        for name, stages in self._stages.items():
+            told = {part: msgspec.to_builtins(stage.statistics()) for part, stage in stages.items() if part != "budget"}
             snapshot["upstreams"][name] = told
         return snapshot
 
     async def aclose(self) -> None:
-        """End the engine's tasks, close every connection, and the store last."""
+        """Let nobody wait, end the engine's tasks, close every connection, and the store last."""
+        for limiter in self._limiters:
+            limiter.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

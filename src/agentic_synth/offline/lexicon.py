@@ -59,7 +59,6 @@ EXTENSIONS = _SECTIONS["extensions"]
 NOUNS = _SECTIONS["nouns"]
 ADJECTIVES = _SECTIONS["adjectives"]
 VERBS = _SECTIONS["verbs"]
-ADVERBS = _SECTIONS["adverbs"]
 TIMES = _SECTIONS["times"]
 NUMERALS = _SECTIONS["numerals"]
 SYLLABLES = {1: _SECTIONS["one_syllable"], 2: _SECTIONS["two_syllables"], 3: _SECTIONS["three_syllables"]}
@@ -91,10 +90,11 @@ def _inflected(verbs: tuple[str, ...]) -> tuple[frozenset[str], frozenset[str]]:
     """The forms of *verbs*: those that a noun may have too (plain, with -s), and those in -ed and -ing."""
     like_nouns, others = set(verbs), set[str]()
     for verb in verbs:
-        stem = verb.removesuffix("e")
+        stem = verb if verb.endswith("ee") else verb.removesuffix("e")
         doubled = stem + stem[-1]
-        like_nouns.add(f"{verb[:-1]}ies" if verb[-1] == "y" and verb[-2] not in "aeou" else f"{verb}s")
-        like_nouns.add(f"{verb}es")
+        is_hissing = verb.endswith(("s", "x", "z", "ch", "sh", "o"))
+        turns_to_i = verb[-1] == "y" and verb[-2] not in "aeou"
+        like_nouns.add(f"{verb[:-1]}ies" if turns_to_i else f"{verb}es" if is_hissing else f"{verb}s")
         others.update(f"{base}{ending}" for base in (stem, doubled) for ending in ("ed", "ing"))
         others.add(f"{verb[:-1]}ied")
     return frozenset(like_nouns), frozenset(others)

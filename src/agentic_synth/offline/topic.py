@@ -83,14 +83,12 @@ _OUT_OF = re.compile(r"\d\s*(?:of |out of |/)\s*\d")
 _STAR_WORDS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
 _OFFERED = re.compile(
     r"\b(yes|true)(?:\"|')?\s*(?:or|/)\s*(?:\"|')?(no|false)\b(?!\s+(?:question|quiz|statement|answer|item))",
-    re.IGNORECASE,
 )
-_CHOICE_CUES = ("one of", "choose", "label", "option", "categories", "either", "classify", "yes", "true", '" or "')
+_CHOICE_CUES = ("one of", "choose", "label", "option", "categories", "either", "classify")
 _CHOICES = re.compile(
     r"(?:one of|choose from|choose between|labels?(?: are| include)?|options?(?: are| include)?|categories|either"
     r"|classify\b.{0,60}?\b(?:as|into))"
     r"\s*:?\s*([^.?!:\n]{3,120})",
-    re.IGNORECASE,
 )
 _QUOTED = re.compile(r"\"([^\"\n]{1,30})\"")
 _BETWEEN_CHOICES = re.compile(r"\s*(?:,\s*(?:or|and)\s+|[,|/;]|\bor\b|\band\b)\s*")
@@ -108,7 +106,7 @@ def read_topic(prompt: str) -> Topic:
     words = words_in(prompt)
     genre = _read_genre(lowered, words)
     nouns = _chosen(read_nouns(words, _GENRES))
-    choices = _read_choices(prompt) if any(cue in lowered for cue in _CHOICE_CUES) else ()
+    choices = _read_choices(prompt, lowered)
     phrases = tuple(dict.fromkeys(noun.text for noun in nouns))
     return Topic(
         phrases,
@@ -160,12 +158,18 @@ def _read_feeling(lowered: str, words: Sequence[Word]) -> Feeling | None:
     return _FEELINGS[tones.pop()] if len(tones) == 1 else None
 
 
-def _read_choices(prompt: str) -> tuple[str, ...]:
-    offered = _OFFERED.search(prompt)
+def _read_choices(prompt: str, lowered: str) -> tuple[str, ...]:
+    """The answers that the prompt offers, as they are written."""
+    written = prompt if len(prompt) == len(lowered) else lowered
+    offered = _OFFERED.search(lowered) if "yes" in lowered or "true" in lowered else None
     if offered:
-        return offered[1], offered[2]
-    found = _CHOICES.search(prompt)
-    parts = _QUOTED.findall(prompt) if '" or "' in prompt else _BETWEEN_CHOICES.split(found[1]) if found else ()
+        return written[offered.start(1) : offered.end(1)], written[offered.start(2) : offered.end(2)]
+    parts: list[str] = []
+    if '" or "' in prompt:
+        parts = _QUOTED.findall(prompt)
+    elif any(cue in lowered for cue in _CHOICE_CUES):
+        found = _CHOICES.search(lowered)
+        parts = _BETWEEN_CHOICES.split(written[found.start(1) : found.end(1)]) if found else []
     parts = [part.strip(" \"'`()[]*") for part in parts]
     choices = tuple(dict.fromkeys(part for part in parts if part and len(part.split()) <= 3))
     return choices if 2 <= len(choices) <= 12 else ()

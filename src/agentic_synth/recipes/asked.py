@@ -71,6 +71,7 @@ class Asked:
             schema=self.schema,
             draw=draw,
             reuse=self.reuse,
+            dedup=self.shared,
         )
 
     def recalled(self, request: Request) -> Request:

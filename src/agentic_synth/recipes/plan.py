@@ -129,7 +129,7 @@ class Plan:
             column = recipe.columns[name]
             if isinstance(column, ModelColumn):
                 named = column.model is not None or column.base_url is not None
-                model = model_of(column.model or recipe.model, column.base_url) if named else model_of(recipe.model, recipe.base_url)
+                model = model_of(column.model or recipe.model, column.base_url if named else recipe.base_url)
                 asked = self.asked[name] = Asked(name, column, recipe, model=model)
                 level[name] = 1 + max((level[parent] for parent in asked.names), default=0)
                 while len(self.waves) < level[name]:

@@ -50,9 +50,9 @@ class ColumnEstimate(msgspec.Struct, kw_only=True):
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     """A run before it is made, without repairs, regenerations and refills, which nobody can foresee.
 
-    Input tokens are counted on the rendered prompts, and the schemas that go with them, of *sampled* rows; how long answers will be is a guess from their
-    schema, or ``max_tokens``, and so are prompts that hold other answers. *dollars* None means that some model has no
-    known price.
+    Input tokens are counted on the prompts of *sampled* rows, with the schemas that a model reads too; how long answers
+    will be is a guess from their schema, or ``max_tokens``, and so are prompts that hold other answers. *dollars* None
+    means that some model has no known price.
     """
 
     rows: int | None

@@ -169,7 +169,9 @@ class RecipeRun:
         """Filled slots; see :class:`RowRun`."""
         lineage = Lineage(seed=self.recipe.seed, epoch=output.epoch)
         keep_rejections = "rejects" in self.options
-        rows = WatchedRows(self.plan, lineage, self._session.engine, passes=output.passes, keep_rejections=keep_rejections)
+        rows = WatchedRows(
+            self.plan, lineage, self._session.engine, passes=output.passes, keep_rejections=keep_rejections
+        )
         forgets = any(asked.reuse == "no_store" for asked in self.plan.asked.values())
         durable = (self._session.remembers or self.offline) and not forgets
         flow = Flow(

@@ -43,7 +43,7 @@ class Synth:
         ConfigError: a setting is wrong, or a key is missing.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a public constructor
         self,
         model: str | None = None,
         *,
@@ -90,9 +90,7 @@ class Synth:
     def _resolve(self, reference: str | None, base_url: str | None) -> UpstreamConfig:
         usual = reference in (None, self.config.model) and base_url in (None, self.config.base_url)
         key = self._api_key.reveal() if self._api_key is not None and usual else None
-        return resolve_upstream(
-            reference, base_url=base_url, api_key=key, config=self.config, key_wanted=self._sends
-        )
+        return resolve_upstream(reference, base_url=base_url, api_key=key, config=self.config, key_wanted=self._sends)
 
     @property
     def session(self) -> Session:

@@ -113,7 +113,7 @@ class TextSink:
             self._compressor.write(data[start : start + self._block_bytes])
 
     def _tick(self) -> None:
-        """Send what there is, unless the thread is busy yet, and look again after a while; rest when there is nothing."""
+        """Send what there is, unless the thread is busy yet, and look again later; rest when there is nothing."""
         self._timer = None
         if self._buffer:
             if not self._lane.busy:

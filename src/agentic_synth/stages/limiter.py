@@ -127,6 +127,14 @@ class Limiter:
             waited_seconds=self._waited,
         )
 
+    def close(self) -> None:
+        """Let nobody wait any longer: every waiter gets an error."""
+        while self._queue:
+            waiter = self._queue.pop()
+            if not waiter.room.done():
+                waiter.room.set_exception(QueueFull("the engine was closed while this request waited for its upstream"))
+        self._stop_timer()
+
     async def _wait(self, request: Request, amounts: Amounts) -> Sent:
         began = self._clock.now()
         if request.deadline is not None and began >= request.deadline:

@@ -130,7 +130,7 @@ class Retry:
             wait = 0.0 if asked else policy.delay(min(course.limited, _LIMITED), self._rng)
             ends = course.began + policy.patience
         else:
-            if course.failures >= (policy.tries if course.alone else policy.tries_before_fallback):
+            if course.failures >= (policy.tries if course.alone else min(policy.tries, policy.tries_before_fallback)):
                 return None
             wait = asked + policy.delay(course.failures, self._rng)
             ends = now + policy.patience

@@ -136,7 +136,7 @@ def bar(now: Snapshot) -> str:
     """How much of the rows there is, as a bar of fixed width."""
     share = min(1.0, now.rows_made / now.rows_asked) if now.rows_asked else 0.0
     done = int(share * BAR)
-    return "━" * done + "─" * (BAR - done) + f" {share:4.0%}"
+    return "━" * done + "─" * (BAR - done) + f" {int(share * 100):3d}%"  # never 100 before the last row
 
 
 def fit(said: list[str], width: int) -> str:

@@ -95,7 +95,7 @@ class RunStatistics:
         self.rejections.add(reason)
 
     def record_sent(self) -> None:
-        """A request was given to the engine; :meth:`record_response`, `record_failure` or `record_cancelled` must follow."""
+        """A request was given to the engine; a response, a failure or that it was cancelled must follow."""
         self.in_flight += 1
 
     def record_response(self, response: Response, purpose: Purpose = "answer") -> None:

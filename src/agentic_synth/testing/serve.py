@@ -185,8 +185,8 @@ def _server(behaviour: Behaviour | None, seed: int, answer: AnswerLaw | None) ->
 
 def _reason(error: OSError) -> str:
     """What the system says; asyncio puts the address into it, once more."""
-    known = error.errno is not None and error.errno > 0
-    return (os.strerror(error.errno) if known else error.strerror or str(error)).lower()
+    number = error.errno or 0
+    return (os.strerror(number) if number > 0 else error.strerror or str(error)).lower()
 
 
 def _tls(certificate: tuple[str, str]) -> ssl.SSLContext:
