@@ -68,9 +68,9 @@ class DelayLimit:
     Latency is compared, in rounds of about as many calls as may be in flight, with what answers of the same length took
     before. A round that is no slower than chance allows doubles the limit, or after the first slow one raises it a
     little; a round that is surely slower lowers it to where latency should be 1.2 of the usual (Vegas: what is beyond
-    is queueing), and one that is still above that trims it. If fewer in flight are not faster, it was not our
-    queue: the limit comes back, and the new latency is the usual one. The limit moves only while it is what limits. Now and then it tries fewer, to see whether the usual
-    latency has become lower.
+    is queueing), and one that is still above that trims it. If fewer in flight are not faster, it was not our queue:
+    the limit comes back, and the new latency is the usual one. The limit moves only while it is what limits. Now and
+    then it tries fewer, to see whether the usual latency has become lower.
     """
 
     __slots__ = (
