@@ -537,3 +537,16 @@ async def test_a_short_key_does_not_blot_out_the_message() -> None:
     async with facing(lambda e: e.answer({"error": {"message": "a bad day"}}, 500), api_key=Secret("a")) as (up, _):
         with pytest.raises(Overloaded, match="a bad day"):
             await up(call_of())
+
+
+async def test_a_cancellation_that_meets_the_answer_is_not_lost() -> None:
+    lost = 0
+    async with facing(answering) as (upstream, _):
+        for delay in range(60):
+            task = asyncio.create_task(upstream(call_of()))
+            for _ in range(delay):
+                await asyncio.sleep(0)
+            if task.cancel():
+                await asyncio.wait([task])
+                lost += not task.cancelled() and task.cancelling() > 0
+    assert lost == 0

@@ -10,6 +10,7 @@ from agentic_synth.recipes.asked import Asked
 from agentic_synth.recipes.lineage import digest_of
 from agentic_synth.recipes.load import check_graph
 from agentic_synth.recipes.model import Column, ExpressionColumn, ModelColumn, Recipe, TemplateColumn
+from agentic_synth.recipes.model_samplers import ConstantColumn, CycleColumn, SequenceColumn
 from agentic_synth.recipes.samplers import compile_sampler
 from agentic_synth.recipes.templates import RowError, compile_expression, compile_template
 from agentic_synth.types import Json
@@ -17,6 +18,7 @@ from agentic_synth.types import Json
 __all__ = ["Gate", "Made", "Plan", "RowRejected", "Wave"]
 
 Values: TypeAlias = dict[str, Any]
+_NOT_DRAWN = (ConstantColumn, CycleColumn, SequenceColumn)
 
 
 class RowRejected(Exception):
@@ -55,6 +57,7 @@ class Made:
             assert not isinstance(column, ModelColumn)
             self._sampler = compile_sampler(column, stream=stream)
             self.schema = self._sampler.schema
+            self._draws = not isinstance(column, _NOT_DRAWN)
         self.when = compile_expression(column.when, f"columns.{name}.when") if column.when is not None else None
         if self.when is not None:
             self.names |= self.when.names
@@ -64,7 +67,8 @@ class Made:
         if self.when is not None and not self.when.evaluate(values):
             values[self.name] = None
         elif self._sampler is not None:
-            rng.seed(seed ^ self._salt)
+            if self._draws:
+                rng.seed(seed ^ self._salt)
             values[self.name] = self._sampler(rng, index)
         else:
             assert self._compute is not None
