@@ -64,13 +64,11 @@ class PyreqwestClient:
         self, method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
         lease = await (self._pool or await self._open_pool()).acquire()
-        task = asyncio.current_task()
-        cancels = task.cancelling() if task is not None else 0
         try:
             response = await _builder(lease.client, method, url, body, headers).build().send()
             # The native buffer is bytes-like; it is decoded as it is, without a copy.
             content = cast("bytes", await response.bytes())
-            if task is not None and task.cancelling() > cancels:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
                 # The native future drops a cancellation that meets a ready answer.
                 raise asyncio.CancelledError
             return Answer(response.status, _headers_of(response), content, lease.age())
