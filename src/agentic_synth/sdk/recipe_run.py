@@ -179,7 +179,7 @@ class RecipeRun:
             spare=self.wanted or 0 if self.explicit_rows is not None else 0,
             window=self.options.get("window") or self._session.window,
             keep=1_000 if durable else 4_000,
-            lead=32_768 if durable else 4_000,
+            lead=(8_192 if self.seeds is not None else 32_768) if durable else 4_000,
             ordered=not self.options.get("unordered", False),
         )
         self._rows = RowRun(rows, self.seed_rows(), self.statistics, flow)
