@@ -18,11 +18,13 @@ Json: TypeAlias = Any
 Finish: TypeAlias = Literal["stop", "length", "refusal", "tool_calls", "other"]
 """Why the model stopped: done, cut at ``max_tokens``, refused (safety), asked for tools, or something unnamed."""
 
-Reuse: TypeAlias = Literal["exact", "replay", "refresh", "only_if_cached", "no_store", "never"]
+Reuse: TypeAlias = Literal["exact", "replay", "pool", "semantic", "refresh", "only_if_cached", "no_store", "never"]
 """When a stored answer may serve a request.
 
 ``exact``: the same draw is served again. ``replay``: like it, and a stored answer that was found invalid comes back
 too, for a caller that judges every answer itself (so that a resumed run never pays again for what it rejected).
+``pool``: like ``replay``, and where this draw has no answer yet, one that another run has drawn of the same
+specification serves, each at most once. ``semantic``: like ``exact``, and an answer to a prompt that means the same.
 ``refresh``: asked anew, then stored over the old answer. ``only_if_cached``: never asked; a miss is an error.
 ``no_store``: asked, not stored. ``never``: asked anew, stored for audit only.
 """
@@ -34,6 +36,10 @@ class Outcome(StrEnum):
     SUCCESS = "success"
     DROPPED = "dropped"
     IGNORED = "ignored"
+
+
+Kind: TypeAlias = Literal["chat", "embedding"]
+"""What is asked of a model: an answer to messages, or the vector of the one text in them."""
 
 
 class Message(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -49,9 +55,9 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 class Draw(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Which of the many possible answers to one specification is meant.
 
-    *lineage* names where the draw comes from (run seed, epoch, parent draws; empty for a plain request), *sample* is
-    the occurrence number of the specification within that lineage, *attempt* counts regenerations after an answer
-    that was rejected. A transport retry keeps all three.
+    *lineage* names where the draw comes from (the run's seed and epoch, then after a slash the parent draws; empty for
+    a plain request), *sample* is the occurrence number of the specification within that lineage, *attempt* counts
+    regenerations after an answer that was rejected. A transport retry keeps all three.
     """
 
     lineage: str = ""
@@ -66,7 +72,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     silently replaced. *parameters* hold what the model should be told beside the messages, in OpenAI's spelling
     (``temperature``, ``max_tokens``, ``top_p``, ``stop``, ``seed`` ...) plus anything extra the upstream takes.
     *schema* is the JSON Schema the answer must fit. *dedup* lets equal requests in flight share one call. *deadline* is
-    an instant of the engine's clock; *priority* lower is served first. None of these three is part of the key.
+    an instant of the engine's clock; *priority* lower is served first, and requests of several *run*s take turns.
+    *slots* are the values that a recipe filled into the prompt: a semantic match must have the same. None of these is
+    part of the key.
     """
 
     model: str
@@ -76,12 +84,15 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     tools: tuple[dict[str, Json], ...] = ()
     tool_choice: Json = None
     namespace: str = ""
+    kind: Kind = "chat"
     draw: Draw = Draw()
     reuse: Reuse = "exact"
     dedup: bool = True
     stream: bool = False
     deadline: float | None = None
     priority: int = 0
+    run: str = ""
+    slots: tuple[str, ...] = ()
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -128,14 +139,35 @@ class DeltaStream(Protocol):
     async def aclose(self) -> None: ...
 
 
+class Hit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """How a stored answer came to serve a request.
+
+    *key* is the stored draw in hexadecimal (empty for ``dedup``: the answer of an equal request in flight). Of a
+    semantic hit, *asked* is the text that the answer was first given to, *similarity* the cosine of the two texts, and
+    *probability* the calibrated chance that one answer serves both.
+    """
+
+    kind: Literal["exact", "pool", "semantic", "dedup"]
+    key: str = ""
+    asked: str = ""
+    similarity: float | None = None
+    probability: float | None = None
+
+
+class Feedback(Protocol):
+    """Where it is told that a semantic hit was wrong."""
+
+    def __call__(self) -> None: ...
+
+
 class Response(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A model's answer.
 
     *model* is what the upstream says answered, *upstream* the name of the upstream that did (a fallback, perhaps).
-    *stored* is true when the answer came from the response store. *cost* is dollars, None where no price is known.
-    *ttft* and *seconds* are wire times of the attempt that succeeded; *data* is the answer's value where a schema was
-    asked and checked. For ``Request.stream`` the text arrives through
-    *body* and the other fields are not final.
+    *stored* is true when the answer was paid for before, and *hit* then says how it came to serve. *cost* is dollars,
+    None where no price is known. *ttft* and *seconds* are wire times of the attempt that succeeded; *data* is the
+    answer's value where a schema was asked and checked, *vector* the little-endian 32-bit floats of an embedding. For
+    ``Request.stream`` the text arrives through *body* and the other fields are not final.
     """
 
     text: str = ""
@@ -150,24 +182,41 @@ class Response(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     seconds: float = 0.0
     attempts: int = 1
     stored: bool = False
+    hit: Hit | None = None
     data: Json = None
+    vector: bytes | None = None
     body: DeltaStream | None = None
+    feedback: Feedback | None = None
+
+    def reject_cache_hit(self) -> None:
+        """Say that this answer, which a semantic hit served, does not answer what was asked.
+
+        The pair is remembered as a wrong one, and the cache grows more careful. Does nothing for any other answer.
+        """
+        if self.feedback is not None:
+            self.feedback()
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One try on the wire at one upstream.
 
     *model* is the upstream's own name for the model (without the provider). *try_number* counts the transport tries
-    of the request from 0.
+    of the request from 0. *joined* are the requests that travel in this one call, *request* the first of them; empty
+    where it travels alone.
     """
 
     request: Request
     model: str
     try_number: int = 0
+    joined: tuple[Request, ...] = ()
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """What one call brought back: the answer, and the reply headers (lower-case names) that limits are read from."""
+    """What one call brought back: the answer, and the reply headers (lower-case names) that limits are read from.
+
+    *parts* are the answers to ``Call.joined``, in its order; *response* then has the usage of them all.
+    """
 
     response: Response
     headers: dict[str, str] = {}
+    parts: tuple[Response, ...] = ()

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from agentic_synth.errors import InvalidRequest
-from agentic_synth.types import Draw, Message, Request
+from agentic_synth.types import Draw, Kind, Message, Request
 
 __all__ = ["Key", "key_of", "redraw"]
 
@@ -36,17 +36,20 @@ class _Specification(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     tools: tuple[dict[str, Any], ...] = ()
     tool_choice: Any = None
     namespace: str = ""
+    kind: Kind = "chat"
 
 
 class Key(NamedTuple):
     """What an answer is stored under: *draw* is the full key, *spec* the same for every draw of one specification.
 
-    *canonical* is the specification as JSON, kept beside the answer for audit and export.
+    *canonical* is the specification as JSON, kept beside the answer for audit and export; *lineage* names the run that
+    draws.
     """
 
     draw: bytes
     spec: bytes
     canonical: bytes
+    lineage: str = ""
 
 
 def key_of(request: Request, origin: str) -> Key:
@@ -64,6 +67,7 @@ def key_of(request: Request, origin: str) -> Key:
         request.tools,
         request.tool_choice,
         request.namespace,
+        request.kind,
     )
     try:
         canonical = _canonical(specification)
@@ -73,12 +77,16 @@ def key_of(request: Request, origin: str) -> Key:
             mend="look for broken Unicode or objects that are not JSON in the prompt, the parameters or the schema",
         ) from error
     spec = blake2b(canonical, digest_size=_DIGEST_BYTES, person=_SPEC_DOMAIN).digest()
-    return Key(_draw_of(spec, request.draw), spec, canonical)
+    return Key(_draw_of(spec, request.draw), spec, canonical, _run_of(request.draw))
 
 
 def redraw(key: Key, draw: Draw) -> Key:
     """The key of another *draw* of the same specification, a quarter of the cost of :func:`key_of`."""
-    return Key(_draw_of(key.spec, draw), key.spec, key.canonical)
+    return Key(_draw_of(key.spec, draw), key.spec, key.canonical, _run_of(draw))
+
+
+def _run_of(draw: Draw) -> str:
+    return draw.lineage.partition("/")[0]
 
 
 def _draw_of(spec: bytes, draw: Draw) -> bytes:

@@ -41,11 +41,13 @@ class Row(NamedTuple):
     reason: str
     request: bytes
     response: bytes
+    lineage: str
+    source: bytes | None
 
 
 def as_stored(response: Response, status: Status, created: float, reason: str) -> Stored:
-    """What ``get`` gives back for *response*: marked as stored, without the body of a stream."""
-    return Stored(status, msgspec.structs.replace(response, stored=True, body=None), created, reason)
+    """What ``get`` gives back for *response*: marked as stored, without what lives only as long as its caller."""
+    return Stored(status, msgspec.structs.replace(response, stored=True, body=None, feedback=None), created, reason)
 
 
 def row_of(key: Key, stored: Stored) -> Row:
@@ -65,6 +67,8 @@ def row_of(key: Key, stored: Stored) -> Row:
         stored.reason,
         key.canonical,
         _encode(response),
+        key.lineage,
+        bytes.fromhex(response.hit.key) if response.hit is not None else None,
     )
 
 

@@ -52,6 +52,11 @@ MIGRATIONS: Sequence[Sequence[str]] = (
         "CREATE INDEX runs_out ON runs (out)",
         "CREATE TABLE outputs (out TEXT PRIMARY KEY, epoch INTEGER NOT NULL)",
     ),
+    (
+        # The run an answer was drawn in, and the draw it was copied from: a pool gives no run an answer twice.
+        "ALTER TABLE answers ADD COLUMN lineage TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE answers ADD COLUMN source BLOB",
+    ),
 )
 """Step *n* brings a file from version *n* to *n + 1*; a step that was released is never edited, only followed."""
 
