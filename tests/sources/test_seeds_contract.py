@@ -130,6 +130,14 @@ async def test_what_a_sink_wrote_a_source_reads(tmp_path: Path, name: str) -> No
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"the public data files are not at {DATA}")
+def test_keys_that_the_first_row_lacks_are_columns_too(tmp_path: Path) -> None:
+    rows = [{"a": 1}, {"a": 2, "b": 3}, {"c": 4}]
+    lines, array = tmp_path / "rows.jsonl", tmp_path / "rows.json"
+    lines.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    array.write_text(json.dumps(rows), "utf-8")
+    assert [seeds_from(source).columns() for source in (str(lines), str(array), rows)] == [["a", "b", "c"]] * 3
+
+
 @pytest.mark.parametrize(
     ("name", "count", "columns"),
     [

@@ -14,7 +14,7 @@ import msgspec
 
 from agentic_synth.errors import OutputError
 from agentic_synth.sources.files import fingerprint_file, is_small, open_unpacked, reading
-from agentic_synth.sources.seeds import Seed
+from agentic_synth.sources.seeds import Seed, keys_of
 
 __all__ = ["JsonArraySeeds", "JsonLinesSeeds"]
 
@@ -39,7 +39,7 @@ class JsonLinesSeeds:
                     yield self._row(text, number)
 
     def columns(self) -> list[str]:
-        return list(next(iter(self)))
+        return keys_of(self)
 
     def count(self) -> int | None:
         return self._count
@@ -87,7 +87,7 @@ class JsonArraySeeds:
             yield from _Array(self.name, file, self._read_chars).rows()
 
     def columns(self) -> list[str]:
-        return list(next(iter(self)))
+        return keys_of(self)
 
     def count(self) -> int | None:
         return self._count

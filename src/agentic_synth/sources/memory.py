@@ -9,7 +9,7 @@ from functools import cached_property
 import msgspec
 
 from agentic_synth.errors import OutputError
-from agentic_synth.sources.seeds import Seed
+from agentic_synth.sources.seeds import Seed, keys_of
 
 __all__ = ["MemorySeeds"]
 
@@ -30,7 +30,7 @@ class MemorySeeds:
         return iter(self._rows)
 
     def columns(self) -> list[str]:
-        return list(self._rows[0])
+        return keys_of(self._rows)
 
     def count(self) -> int | None:
         return len(self._rows)

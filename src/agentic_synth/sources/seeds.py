@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-__all__ = ["Seed", "Seeds"]
+__all__ = ["Seed", "Seeds", "keys_of"]
+
+_LOOKED_AT = 1_000
 
 Seed: TypeAlias = dict[str, Any]
 """One seed row, by column name."""
@@ -27,7 +30,7 @@ class Seeds(Protocol):
         ...
 
     def columns(self) -> list[str]:
-        """The columns of the table, or the keys of the first row where every row has its own."""
+        """The columns of the table; where every row has keys of its own, those of the first thousand rows."""
         ...
 
     def count(self) -> int | None:
@@ -37,3 +40,8 @@ class Seeds(Protocol):
     def fingerprint(self) -> str:
         """A text that changes when the rows do."""
         ...
+
+
+def keys_of(rows: Iterable[Seed]) -> list[str]:
+    """The keys of the first thousand *rows*, in the order in which they first appear."""
+    return list(dict.fromkeys([key for row in islice(rows, _LOOKED_AT) for key in row]))
