@@ -1,7 +1,7 @@
 """What the transport costs: CPU a request, added latency, paced streams, sockets over HTTP/2.
 
 The server runs in a process of its own and answers from memory; everything else of the machine's time is ours. Run
-``python benchmarks/transport.py [suite ...]``; the figures go to stdout as JSON.
+``python -m benchmarks.transport [suite ...]``; the figures go to stdout as JSON.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import random
 import resource
 import socket
 import ssl
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -32,7 +33,7 @@ import uvloop
 from agentic_synth.config import UpstreamConfig
 from agentic_synth.transport.aiohttp_client import AiohttpClient
 from agentic_synth.transport.client import HttpClient
-from agentic_synth.transport.pyreqwest_client import PyreqwestClient
+from agentic_synth.transport.pycurl_client import PycurlClient
 from agentic_synth.transport.sse import SseParser
 from agentic_synth.transport.upstream import HttpUpstream
 from agentic_synth.types import Call, Message, Request
@@ -233,7 +234,7 @@ async def candidates(port: int, authority: Path) -> AsyncIterator[tuple[str, Onc
 
         yield "bare aiohttp", bare_aiohttp
 
-    clients: Clients = {"ours on pyreqwest": PyreqwestClient, "ours on aiohttp": AiohttpClient}
+    clients: Clients = {"ours on pycurl": PycurlClient, "ours on aiohttp": AiohttpClient}
     for name, client in clients.items():
         upstream = HttpUpstream(config, client)
         yield name, lambda upstream=upstream: upstream(CALL)  # type: ignore[misc]
@@ -355,12 +356,13 @@ async def suite_cancels(certificate: Path, authority: Path) -> Figures:
             finished += 1
 
         loop, sizes = asyncio.get_running_loop(), []
-        for turn in range(total // 100):
-            tasks = [asyncio.ensure_future(once(rng.choice((CALL, streamed)))) for _ in range(100)]
+        for turn in range(total // 500):
+            tasks = [asyncio.ensure_future(once(rng.choice((CALL, streamed)))) for _ in range(500)]
             for task in tasks:
-                loop.call_later(rng.random() * 0.01, task.cancel)
+                # A cut connection costs a handshake, so that the moments are spread over three sizes of them.
+                loop.call_later(rng.random() * rng.choice((0.003, 0.03, 0.3)), task.cancel)
             await asyncio.gather(*tasks, return_exceptions=True)
-            if turn % 100 == 0:
+            if turn % 20 == 0:
                 sizes.append(resident_kib() // 1024)
         statistics = upstream.statistics()
         reply = await upstream(CALL)
@@ -422,30 +424,44 @@ async def suite_idle(certificate: Path, authority: Path) -> Figures:
 
 
 async def suite_sse(certificate: Path, authority: Path) -> Figures:
-    """Parse time of 1 and 16 MiB, cut into pieces of every size; linear means a ratio of about 16."""
+    """Parse time (CPU, medians) of 1 and 16 MiB cut into pieces of every size; linear means a ratio of about 16.
+
+    Beside one event of that size stands what it costs merely to cut and join the same bytes.
+    """
     event = b'data: {"choices":[{"index":0,"delta":{"content":" word"},"finish_reason":null}]}\n\n'
     figures: Figures = {}
-    for label, unit in (("small events", event), ("one event", b"x" * 1024)):
-        for size in (1, 16, 256, 4_096, 65_536):
-            scale = 64 if size == 1 else 1  # one byte at a time is slow in any language of ours
-            totals = [mebibytes * 1024 * 1024 // scale for mebibytes in (1, 16)]
-            seconds = [min(parse_seconds(unit, total, size) for _ in range(3)) for total in totals]
+    for size in (1, 16, 256, 4_096, 65_536):
+        scale = 64 if size == 1 else 1  # one byte at a time is slow in any Python
+        totals = [mebibytes * 1024 * 1024 // scale for mebibytes in (1, 16)]
+        inputs = {
+            "small events": (parse, [event * (total // len(event)) for total in totals]),
+            "one event": (parse, [b"data: " + b"x" * total + b"\n\n" for total in totals]),
+            "joined": (join, [b"data: " + b"x" * total + b"\n\n" for total in totals]),
+        }
+        for label, (work, (small, large)) in inputs.items():
+            times = [(cpu_seconds(work, small, size), cpu_seconds(work, large, size)) for _ in range(5)]
+            before, after = (statistics.median(column) for column in zip(*times, strict=True))
             figures[f"{label}, pieces of {size}"] = {
-                "mib_per_s": round(16 / scale / seconds[1], 1),
-                "t16_over_t1": round(seconds[1] / seconds[0], 1),
+                "mib_per_s": round(16 / scale / after, 1),
+                "t16_over_t1": round(after / before, 1),
             }
     return figures
 
 
-def parse_seconds(unit: bytes, total: int, size: int) -> float:
-    data = unit * (total // len(unit))
-    if not unit.startswith(b"data"):
-        data = b"data: " + data + b"\n\n"
+def cpu_seconds(work: Callable[[bytes, int], object], data: bytes, size: int) -> float:
+    begun = time.thread_time()
+    work(data, size)
+    return time.thread_time() - begun
+
+
+def parse(data: bytes, size: int) -> None:
     parser = SseParser(max_event_bytes=1 << 30)
-    begun = time.perf_counter()
     for start in range(0, len(data), size):
         parser.feed(data[start : start + size])
-    return time.perf_counter() - begun
+
+
+def join(data: bytes, size: int) -> bytes:
+    return b"".join([data[start : start + size] for start in range(0, len(data), size)])
 
 
 SUITES: dict[str, Callable[[Path, Path], Awaitable[Figures]]] = {

@@ -23,15 +23,15 @@ from agentic_synth.errors import (
     UpstreamError,
 )
 from agentic_synth.transport.aiohttp_client import AiohttpClient
-from agentic_synth.transport.client import HttpClient, read_all
-from agentic_synth.transport.pyreqwest_client import PyreqwestClient
+from agentic_synth.transport.client import MAX_ANSWER_BYTES, HttpClient, read_all
+from agentic_synth.transport.pycurl_client import PycurlClient
 from tests.transport.loopback import Exchange, Loopback, Script, config_of, serving
 
 Build: TypeAlias = Callable[[UpstreamConfig], HttpClient]
 QUICK = Timeouts(pool=0.2, connect=0.5, first_token=0.2, inter_token=0.2, total=0.4)
 
 
-@pytest.fixture(params=[PyreqwestClient, AiohttpClient], ids=["pyreqwest", "aiohttp"])
+@pytest.fixture(params=[PycurlClient, AiohttpClient], ids=["pycurl", "aiohttp"])
 def build(request: pytest.FixtureRequest) -> Build:
     kind = request.param
     return lambda config: kind(config, {"authorization": "Bearer k", "content-type": "application/json"})
@@ -288,11 +288,8 @@ async def test_closing_early_cuts_the_connection(build: Build) -> None:
         assert client.statistics().in_flight == 0
 
 
-async def test_cancelling_before_the_head_closes_the_connection_at_once(
-    build: Build, request: pytest.FixtureRequest
-) -> None:
-    if "pyreqwest" in request.node.callspec.id:
-        request.applymarker(pytest.mark.xfail(reason="pyreqwest detaches the native exchange", raises=TimeoutError))
+@pytest.mark.parametrize("opened", [False, True], ids=["send", "open"])
+async def test_cancelling_before_the_head_closes_the_connection_at_once(build: Build, opened: bool) -> None:
     arrived = asyncio.Event()
 
     async def script(exchange: Exchange) -> None:
@@ -300,7 +297,8 @@ async def test_cancelling_before_the_head_closes_the_connection_at_once(
         await exchange.silence()
 
     async with meeting(build, script) as (client, loopback):
-        task = asyncio.ensure_future(client.send("POST", loopback.url, b"{}"))
+        exchange = client.open("POST", loopback.url, b"{}") if opened else client.send("POST", loopback.url, b"{}")
+        task = asyncio.ensure_future(exchange)
         await arrived.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -308,6 +306,68 @@ async def test_cancelling_before_the_head_closes_the_connection_at_once(
         assert client.statistics().in_flight == 0
         async with asyncio.timeout(1):
             await loopback.all_closed()
+
+
+@pytest.mark.parametrize("size", [b"content-length: 9000000000", b"connection: close"], ids=["giant", "endless"])
+async def test_a_plain_answer_that_is_too_long_is_cut(build: Build, size: bytes) -> None:
+    written = 0
+
+    async def script(exchange: Exchange) -> None:
+        nonlocal written
+        await exchange.raw(b"HTTP/1.1 200 OK\r\n" + size + b"\r\n\r\n")
+        while True:
+            await exchange.raw(b" " * 262_144)
+            written += 262_144
+
+    async with meeting(build, script) as (client, loopback):
+        with pytest.raises(BadReply, match=f"longer than {MAX_ANSWER_BYTES:,} bytes"):
+            await client.send("POST", loopback.url, b"{}")
+        await loopback.all_closed()
+        assert client.statistics().in_flight == 0
+    assert written < 2 * MAX_ANSWER_BYTES
+
+
+async def test_a_body_comes_in_pieces_no_faster_than_it_is_sent(build: Build) -> None:
+    given = 0
+
+    async def pieces() -> AsyncIterator[bytes]:
+        nonlocal given
+        for number in range(200):
+            await asyncio.sleep(0)
+            given += 1
+            yield b"%d" % (number % 10) * 5_000
+
+    async with meeting(build, echo) as (client, loopback):
+        headers = {"content-length": "1000000", "content-type": "text/plain"}
+        answer = await client.send("POST", loopback.url, pieces(), headers)
+        assert bytes(answer.body) == b"".join([b"%d" % (number % 10) * 5_000 for number in range(200)])
+        assert (await client.send("POST", loopback.url, b"{}")).status == 200
+    assert given == 200
+    seen = loopback.exchanges[0].headers
+    assert (seen["content-length"], seen["content-type"]) == ("1000000", "text/plain")
+    assert loopback.exchanges[1].headers["content-type"] == "application/json"
+
+
+async def test_pieces_that_fail_end_the_exchange(build: Build) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"x" * 100
+        raise RuntimeError("the disk is gone")
+
+    async with meeting(build, echo) as (client, loopback):
+        with pytest.raises(Exception) as failure:  # noqa: PT011 - aiohttp wraps it
+            await client.send("POST", loopback.url, pieces(), {"content-length": "1000"})
+        assert client.statistics().in_flight == 0
+        await loopback.all_closed()
+    assert "the disk is gone" in str(failure.value) + str(failure.value.__cause__) + str(failure.value.__context__)
+
+
+@pytest.mark.parametrize("method", ["DELETE", "PUT", "PATCH"])
+async def test_other_methods_and_back(build: Build, method: str) -> None:
+    async with meeting(build, echo) as (client, loopback):
+        for name, body in ((method, b"{}"), ("GET", None), (method, None), ("POST", b"{}")):
+            await client.send(name, loopback.url, body)
+    seen = [(exchange.method, exchange.body) for exchange in loopback.exchanges]
+    assert seen == [(method, b"{}"), ("GET", b""), (method, b""), ("POST", b"{}")]
 
 
 async def test_cancelling_at_any_moment_leaks_nothing(build: Build) -> None:

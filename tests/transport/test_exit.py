@@ -1,4 +1,4 @@
-"""A process that used the transport ends cleanly, whatever its native thread was doing last."""
+"""A process that used the transport ends cleanly, whatever was under way last."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import agentic_synth
 
 CHILD = """
 import asyncio
-from agentic_synth.transport.pyreqwest_client import PyreqwestClient
+from agentic_synth.transport.pycurl_client import PycurlClient
 from tests.transport.loopback import config_of, serving
 
 async def paced(exchange):
@@ -25,12 +25,13 @@ async def paced(exchange):
 
 async def main():
     async with serving(paced) as loopback:
-        client = PyreqwestClient(config_of(loopback.url))
+        client = PycurlClient(config_of(loopback.url))
         for _ in range(3):
             body = await client.open("POST", loopback.url)
             while await body.read() is not None:
                 pass
             await body.aclose()
+        await client.open("POST", loopback.url)
 
 asyncio.run(main())
 """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -88,18 +90,44 @@ def test_many_events_of_the_largest_size_pass() -> None:
     assert sum(len(parser.feed(b"data: " + b"x" * 90 + b"\n\n")) for _ in range(50)) == 50
 
 
-@pytest.mark.parametrize("size", [256, 4_096, 65_536])
-@pytest.mark.parametrize("unit", [b'data: {"delta": "word"}\n\n', b"x"], ids=["small events", "one event"])
-def test_time_is_linear_in_the_bytes(unit: bytes, size: int) -> None:
-    def seconds(total: int) -> float:
-        data = b"data: " + unit * (total // len(unit)) + b"\n\n"
-        best = float("inf")
-        for _ in range(5):
-            parser, begun = SseParser(1 << 30), time.thread_time()
-            for start in range(0, len(data), size):
-                parser.feed(data[start : start + size])
-            best = min(best, time.thread_time() - begun)
-        return best
+MIB = 1 << 20
+EVENT = b'data: {"choices":[{"index":0,"delta":{"content":" word"},"finish_reason":null}]}\n\n'
 
-    small, large = seconds(1 << 18), seconds(1 << 22)
-    assert large / small < 100  # 16 if linear, 256 if quadratic; fresh memory costs extra in between
+
+def cpu_of(work: Callable[[bytes, int], object], data: bytes, size: int) -> float:
+    begun = time.thread_time()
+    work(data, size)
+    return time.thread_time() - begun
+
+
+def parsed(data: bytes, size: int) -> None:
+    parser = SseParser(1 << 30)
+    for start in range(0, len(data), size):
+        parser.feed(data[start : start + size])
+
+
+def joined(data: bytes, size: int) -> bytes:
+    """The least that can be done with pieces: cut them and put them together."""
+    return b"".join([data[start : start + size] for start in range(0, len(data), size)])
+
+
+def growth(work: Callable[[bytes, int], object], small: bytes, large: bytes, size: int) -> float:
+    """How many times the CPU time the larger of two inputs takes; medians, measured in turns."""
+    times = [(cpu_of(work, small, size), cpu_of(work, large, size)) for _ in range(5)]
+    before, after = (statistics.median(column) for column in zip(*times, strict=True))
+    return float(after / before)
+
+
+@pytest.mark.parametrize(("size", "scale"), [(1, 64), (7, 32), (16, 16), (256, 4), (4_096, 1), (65_536, 1)])
+def test_sixteen_times_the_bytes_take_at_most_twenty_times_the_time(size: int, scale: int) -> None:
+    """At every size of the pieces; very small ones, which any Python is slow with, over less in all."""
+    small, large = (EVENT * (total // scale // len(EVENT)) for total in (MIB, 16 * MIB))
+    assert growth(parsed, small, large, size) <= 20
+
+
+@pytest.mark.parametrize(("size", "scale"), [(1, 64), (256, 4), (4_096, 1), (65_536, 1)])
+def test_one_large_event_grows_with_the_memory_it_takes(size: int, scale: int) -> None:
+    """Fresh memory costs more than cached; beside the same bytes merely joined, the parser's time is linear."""
+    small, large = (b"data: " + b"x" * (total // scale) + b"\n\n" for total in (MIB, 16 * MIB))
+    memory = max(16.0, growth(joined, small, large, size))
+    assert growth(parsed, small, large, size) <= 4 * memory

@@ -134,6 +134,20 @@ async def test_a_server_that_does_not_stream_is_still_an_answer() -> None:
         assert upstream.statistics().in_flight == 0
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_without_end_is_cut_and_told_apart_from_a_malformed_one(stream: bool) -> None:
+    async def script(exchange: Exchange) -> None:
+        await exchange.raw(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n")
+        while True:
+            await exchange.raw(b" " * 1_048_576)
+
+    async with facing(script) as (upstream, loopback):
+        with pytest.raises(BadReply, match="longer than"):
+            await upstream(call_of(stream=stream))
+        await loopback.all_closed()
+        assert upstream.statistics().in_flight == 0
+
+
 async def test_usage_is_estimated_and_says_so_where_the_upstream_does_not_count() -> None:
     async def script(exchange: Exchange) -> None:
         if exchange.asked.get("stream"):
@@ -462,43 +476,6 @@ async def test_models_of_a_wrong_key() -> None:
         with pytest.raises(AuthFailed) as failure:
             await upstream.models()
     assert "OPENAI_API_KEY" in failure.value.mend
-
-
-async def test_embeddings_are_joined_by_index() -> None:
-    reply = {
-        "data": [{"index": 1, "embedding": [0.5, 1.0]}, {"index": 0, "embedding": "AACAPwAAAMA="}],
-        "model": "embed-1",
-        "usage": {"prompt_tokens": 4, "total_tokens": 4},
-    }
-    async with facing(lambda e: e.answer(reply)) as (upstream, loopback):
-        result = await upstream.embed(["a", "b"], parameters={"dimensions": 2})
-    assert [list(vector) for vector in result.vectors] == [[1.0, -2.0], [0.5, 1.0]]
-    assert result.usage == Usage(4)
-    assert loopback.exchanges[0].path == "/v1/embeddings"
-    assert loopback.exchanges[0].asked["dimensions"] == 2
-    assert loopback.exchanges[0].asked["input"] == ["a", "b"]
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        [{"index": 0, "embedding": [1.0]}],
-        [{"index": 0, "embedding": [1.0]}, {"index": 0, "embedding": [2.0]}],
-        [{"index": 0, "embedding": [1.0]}, {"index": 2, "embedding": [2.0]}],
-        [{"index": 0, "embedding": "?"}, {"index": 1, "embedding": [2.0]}],
-    ],
-    ids=["too few", "twice", "out of range", "not base64"],
-)
-async def test_embeddings_that_do_not_match_the_texts_are_a_bad_reply(data: list[object]) -> None:
-    async with facing(lambda e: e.answer({"data": data})) as (upstream, _):
-        with pytest.raises(BadReply):
-            await upstream.embed(["a", "b"])
-
-
-async def test_a_wire_without_embeddings_says_so() -> None:
-    upstream = HttpUpstream(config_of("http://127.0.0.1:9", wire="anthropic"))
-    with pytest.raises(InvalidRequest, match="no embeddings"):
-        await upstream.embed(["a"])
 
 
 def test_a_wire_that_is_none_is_a_config_error() -> None:

@@ -17,18 +17,17 @@ from agentic_synth.cli.opened import opened_store
 from agentic_synth.cli.options import BaseUrl, Model, Store
 from agentic_synth.cli.outcome import ExitCode, run_async
 from agentic_synth.cli.terminal import say, write
-from agentic_synth.config import (
+from agentic_synth.config import Config, UpstreamConfig
+from agentic_synth.errors import ConfigError, SynthError
+from agentic_synth.settings import (
     VARIABLES,
-    Config,
     Setting,
-    UpstreamConfig,
     environment,
     load_config,
     read_settings,
     store_path,
     user_config_file,
 )
-from agentic_synth.errors import ConfigError, SynthError
 from agentic_synth.telemetry.figures import counted
 
 __all__ = ["doctor"]
@@ -36,7 +35,7 @@ __all__ = ["doctor"]
 Finding: TypeAlias = tuple[str, str, bool]
 """What was looked at, what was found, and whether it is a problem."""
 
-PACKAGES = ("pyreqwest", "pyarrow", "pydantic", "msgspec", "uvloop", "aiohttp", "datasets")
+PACKAGES = ("pycurl", "pyarrow", "pydantic", "msgspec", "uvloop", "aiohttp", "datasets")
 READ_ELSEWHERE = ("SYNTH_HOME", "SYNTH_API_KEY", "SYNTH_DEBUG")
 SCARCE_BYTES = 1_000_000_000
 

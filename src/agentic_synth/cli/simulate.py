@@ -31,6 +31,13 @@ Schedule: TypeAlias = Annotated[
     str | None, typer.Option(help='What changes and when: "10s rate=6000/min; 20s knee=off".', metavar="STEPS")
 ]
 Answers: TypeAlias = Annotated[str | None, typer.Option(help="full, or brief for benchmarks.", metavar="KIND")]
+Batches: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="Times and shares of the batch APIs: processing, expiry; failed, upload, submit, lost, poll, results.",
+        metavar="NAME=VALUE,...",
+    ),
+]
 ApiKey: TypeAlias = Annotated[str | None, typer.Option(help="Refuse calls that do not bring this key.", metavar="KEY")]
 
 
@@ -47,21 +54,25 @@ def simulate(
     bursts: Bursts = None,
     schedule: Schedule = None,
     answers: Answers = None,
+    batches: Batches = None,
     api_key: ApiKey = None,
 ) -> None:
     """Run a provider that misbehaves on request.
 
-    It is an OpenAI-compatible server on this machine. Rehearse time, cost and failures of a run without a key:
+    It is an OpenAI-compatible server on this machine, with OpenAI's and Anthropic's batch APIs. Rehearse time, cost and
+    failures of a run without a key:
 
     \b
       synth simulate --latency lognormal:50ms:0.3 --faults error=0.05,invalid=0.1 --rate 9000/min
       synth generate RECIPE --base-url http://127.0.0.1:8700/v1 --model any-name
 
-    GET /stats tells what it was asked and what was asked twice; POST /reset starts anew.
+    GET /stats tells what it was asked and what was asked twice; POST /reset starts anew. POST /advance with
+    {"seconds": 3600} lets time pass for the batches.
     """
     from agentic_synth.testing.flags import parse_behaviour  # noqa: PLC0415 - keeps --help fast
     from agentic_synth.testing.serve import run_server  # noqa: PLC0415
 
     said = {"latency": latency, "faults": faults, "rate": rate, "tokens": tokens, "knee": knee, "headers": headers}
-    said |= {"bursts": bursts, "schedule": schedule, "answers": answers, "api_key": api_key}
+    said |= {"bursts": bursts, "schedule": schedule, "answers": answers}
+    said |= {"batches": batches, "api_key": api_key}
     run_server(host, port, parse_behaviour(said), seed)

@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from agentic_synth.testing.behaviour import Behaviour
+from agentic_synth.testing.behaviour import Behaviour, Faults
+from agentic_synth.testing.packs import Item, items_of, together
 from agentic_synth.testing.simulation import Fate, chances
 from agentic_synth.types import Draw, Finish, Json, Request
 
@@ -84,6 +85,9 @@ def compose(request: Request, fate: Fate, behaviour: Behaviour, seed: int, law: 
     function = _forced_function(request)
     if function is not None:
         return _tool_call(request, function, fate.key, seed, law)
+    if items := items_of(request):
+        answers = [(item.id, _item_answer(item, faults, seed, law)) for item in items]
+        return _cut(together(answers, faults, seed, fate.key), request.parameters)
     if behaviour.answers == "brief" and request.schema is None:
         text = f"This is the short answer {fate.key:016x} of a simulated model."
     else:
@@ -91,6 +95,16 @@ def compose(request: Request, fate: Fate, behaviour: Behaviour, seed: int, law: 
     if request.schema is not None and spoils < faults.invalid:
         text = _spoil(text, request.schema, which)
     return _cut(text, request.parameters)
+
+
+def _item_answer(item: Item, faults: Faults, seed: int, law: AnswerLaw) -> Json:
+    """What is said of one item of many: the value that would have come alone, or one of a wrong type."""
+    text, schema = law(item.request, seed), item.request.schema
+    if schema is None:
+        return text
+    spoils, *_ = chances(seed, request_key(item.request, ""), -1)
+    spoilt = _with_wrong_type(text, schema) if spoils < faults.invalid else None
+    return msgspec.json.decode(spoilt or text)
 
 
 def _cut(text: str, parameters: dict[str, Json]) -> Answer:

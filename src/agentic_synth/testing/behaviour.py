@@ -8,6 +8,7 @@ Text is what ``synth simulate`` takes and what ``POST /reset`` of the server tak
     --knee 64                                   beyond so many in flight the latency grows in proportion
     --bursts 30s:2s:0.9                         every 30 s, for 2 s, 90 % of the calls fail
     --slow-start 5s:4                           four times as slow at the start, falling to normal within 5 s
+    --batches processing=1h,expiry=24h,failed=0.01,upload=0.01,submit=0.01,lost=0.01,poll=0.01,results=0.01
     --schedule "10s rate=6000/min; 20s faults=error=0.5 knee=off"
 """
 
@@ -18,7 +19,7 @@ from typing import Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, UnsetType
 
-__all__ = ["Behaviour", "Bursts", "Change", "Faults", "Latency", "Rate", "SlowStart"]
+__all__ = ["BatchBehaviour", "Behaviour", "Bursts", "Change", "Faults", "Latency", "Rate", "SlowStart"]
 
 Honesty: TypeAlias = Literal["truthful", "absent", "lying"]
 """What the rate-limit headers say: the truth, nothing, or that there is ten times the limit and no need to wait."""
@@ -54,7 +55,7 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Shares of calls that go wrong, each between 0 and 1.
 
     The first five befall a call and depend on the request and on how often it came, so a retry may heal them; they
-    exclude each other. *invalid* and *refusal* are part of the answer, hence the same each time.
+    exclude each other. The others are part of the answer, hence the same each time.
     """
 
     error: float = 0.0
@@ -71,6 +72,12 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Of the requests with a schema: wrong type, missing field, prose around it, a Markdown fence, or cut JSON."""
     refusal: float = 0.0
     """The model declines to answer."""
+    omitted: float = 0.0
+    """Of the items of a packed prompt: left out."""
+    doubled: float = 0.0
+    """Of the items of a packed prompt: answered twice, and not alike."""
+    misnamed: float = 0.0
+    """Of the items of a packed prompt: answered under an id that nobody gave."""
 
 
 class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -99,6 +106,27 @@ class SlowStart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     seconds: float
     factor: float
+
+
+class BatchBehaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the batch APIs fare: seconds of a batch, and shares of its requests or of the exchanges about it."""
+
+    processing: float = 0.0
+    """Seconds until the last request of a batch is answered; they are answered evenly over that time."""
+    expiry: float = 86_400.0
+    """Seconds after which a batch ends with what is finished."""
+    failed: float = 0.0
+    """Of the requests of a batch: the server had an error with them."""
+    upload: float = 0.0
+    """Of the uploads: refused with 503."""
+    submit: float = 0.0
+    """Of the submissions: refused with 503."""
+    lost: float = 0.0
+    """Of the submissions: taken, and then the connection is reset before the reply."""
+    poll: float = 0.0
+    """Of the questions about batches: refused with 503."""
+    results: float = 0.0
+    """Of the downloads of results: cut in the middle."""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -138,4 +166,5 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     resample: bool = False
     api_key: str | None = None
     models: tuple[str, ...] = ()
+    batches: BatchBehaviour = BatchBehaviour()
     schedule: tuple[Change, ...] = ()

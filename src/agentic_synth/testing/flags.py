@@ -14,6 +14,7 @@ from agentic_synth.errors import ConfigError
 from agentic_synth.testing.behaviour import (
     CALL_FAULTS,
     Answers,
+    BatchBehaviour,
     Behaviour,
     Bursts,
     Change,
@@ -24,7 +25,7 @@ from agentic_synth.testing.behaviour import (
     SlowStart,
 )
 
-__all__ = ["parse_behaviour", "parse_faults", "parse_latency", "parse_rate", "parse_schedule"]
+__all__ = ["parse_batches", "parse_behaviour", "parse_faults", "parse_latency", "parse_rate", "parse_schedule"]
 
 Parsed = TypeVar("Parsed")
 
@@ -105,6 +106,22 @@ def parse_rate(text: str) -> Rate:
     if per_period <= 0 or capacity < 1:
         raise _unreadable("rate", text, spelling)
     return Rate(per_period, seconds, capacity)
+
+
+def parse_batches(text: str) -> BatchBehaviour:
+    """``processing=1h,expiry=24h,failed=0.01,lost=0.1``: times of a batch, and shares of what goes wrong with it."""
+    names = BatchBehaviour.__struct_fields__
+    fields: dict[str, float] = {}
+    for part in text.split(",") if text.strip() else ():
+        name, _, value = part.strip().partition("=")
+        if name not in names:
+            raise _unknown("setting of batches", name, names)
+        try:
+            is_time = name in {"processing", "expiry"}
+            fields[name] = _duration(value) if is_time else _share(value, f"share of {name}")
+        except ValueError as error:
+            raise _unreadable(name, value, "write a duration, e.g. 30s") from error
+    return BatchBehaviour(**fields)
 
 
 def parse_schedule(text: str) -> tuple[Change, ...]:
@@ -241,6 +258,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "resample": _parse_flag,
     "api_key": str,
     "models": _parse_models,
+    "batches": parse_batches,
     "schedule": parse_schedule,
 }
 _CHANGEABLE = tuple(name for name in Change.__struct_fields__ if name != "at")

@@ -19,6 +19,7 @@ import httptools
 __all__ = ["Connection", "Exchange"]
 
 MAX_BODY_BYTES = 32 << 20
+MAX_BATCH_BYTES = 272 << 20
 _MAX_PIPELINED = 16
 _LINGER_ZERO = struct.pack("ii", 1, 0)
 _REASONS = {status.value: status.phrase for status in HTTPStatus} | {529: "Site Is Overloaded"}
@@ -33,17 +34,23 @@ def _nobody() -> None:
 class Exchange:
     """One request and the reply to it; *left* is called if the client goes before the reply is finished."""
 
-    __slots__ = ("_connection", "authorization", "body", "keep_alive", "left", "method", "path", "resumed")
+    __slots__ = ("_connection", "authorization", "body", "keep_alive", "left", "method", "path", "query", "resumed")
 
     def __init__(self, connection: Connection, method: str, path: str, body: bytes, authorization: str) -> None:
         self._connection = connection
         self.method = method
         self.path = path
+        self.query = ""
         self.body = body
         self.authorization = authorization
         self.keep_alive = True
         self.left: Callable[[], None] = _nobody
         self.resumed: Callable[[], None] | None = None
+
+    @property
+    def origin(self) -> str:
+        """The address at which the client has reached this server, as a URL without a path."""
+        return self._connection.origin
 
     def reply(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         """Send the whole reply, a JSON body, and be done."""
@@ -53,9 +60,11 @@ class Exchange:
             self._connection.write(self._head(status, "application/json", headers, len(body)) + body)
         self._connection.finished(self)
 
-    def begin(self, headers: Mapping[str, str] | None = None) -> None:
-        """Send the head of a streamed reply of server-sent events."""
-        self._connection.write(self._head(200, "text/event-stream; charset=utf-8", headers, None))
+    def begin(
+        self, headers: Mapping[str, str] | None = None, content_type: str = "text/event-stream; charset=utf-8"
+    ) -> None:
+        """Send the head of a streamed reply, of server-sent events unless *content_type* says otherwise."""
+        self._connection.write(self._head(200, content_type, headers, None))
 
     def write(self, data: bytes) -> bool:
         """Send a chunk of a streamed reply; False asks to wait for *resumed*: the client reads too slowly."""
@@ -104,6 +113,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Part of asyncio's protocol."""
         self._transport = cast("asyncio.Transport", transport)
+        self.origin = _origin(transport)
         self._connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -186,10 +196,17 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
 
+def _origin(transport: asyncio.BaseTransport) -> str:
+    """This server's end of a connection as a URL."""
+    host, port, *_ = transport.get_extra_info("sockname")
+    name = f"[{host}]" if ":" in host else host
+    return f"{'http' if transport.get_extra_info('ssl_object') is None else 'https'}://{name}:{port}"
+
+
 class _Intake:
     """What the parser tells: collects one request after the other and gives each, whole, to the connection."""
 
-    __slots__ = ("_authorization", "_body", "_body_bytes", "_connection", "_expects", "_url", "parser")
+    __slots__ = ("_authorization", "_body", "_body_bytes", "_connection", "_expects", "_limit", "_url", "parser")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -210,18 +227,21 @@ class _Intake:
         length = len(name)
         if length == 13 and name.lower() == b"authorization":
             self._authorization = value.decode("latin-1")
+        elif length in (9, 14) and name.lower() in (b"x-api-key", b"x-goog-api-key"):
+            self._authorization = f"Bearer {value.decode('latin-1')}"
         elif length == 6 and name.lower() == b"expect":
             self._expects = value.lower() == b"100-continue"
 
     def on_headers_complete(self) -> None:
         """Called by the parser."""
+        self._limit = MAX_BATCH_BYTES if self._url.endswith((b"/files", b"/batches")) else MAX_BODY_BYTES
         if self._expects:
             self._connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
         """Called by the parser, perhaps piece by piece; what is too much is not kept."""
         self._body_bytes += len(body)
-        if self._body_bytes <= MAX_BODY_BYTES:
+        if self._body_bytes <= self._limit:
             self._body.append(body)
         else:
             self._body.clear()
@@ -229,11 +249,12 @@ class _Intake:
 
     def on_message_complete(self) -> None:
         """Called by the parser: a whole request is here."""
-        if self._body_bytes > MAX_BODY_BYTES:
+        if self._body_bytes > self._limit:
             return
         url = self._url if self._url[:1] == b"/" else httptools.parse_url(self._url).path
-        path = url.partition(b"?")[0].decode("latin-1")
+        path, _, query = url.decode("latin-1").partition("?")
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         exchange = Exchange(self._connection, self.parser.get_method().decode(), path, body, self._authorization)
+        exchange.query = query
         exchange.keep_alive = self.parser.should_keep_alive()
         self._connection.take(exchange)

@@ -11,7 +11,7 @@ import signal
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any
@@ -149,11 +149,15 @@ class SimulatorProcess:
         """The server's books (``GET /stats``)."""
         return self._ask("GET", "/stats")
 
+    def advance(self, seconds: float) -> None:
+        """Let time pass for the batches."""
+        self._ask("POST", "/advance", {"seconds": seconds})
+
     def reset(self, **settings: str | int) -> None:
         """Begin the books anew; *settings* are text flags (and ``seed``) of another behaviour."""
         self._ask("POST", "/reset", settings)
 
-    def _ask(self, method: str, path: str, body: dict[str, str | int] | None = None) -> dict[str, Any]:
+    def _ask(self, method: str, path: str, body: Mapping[str, str | float] | None = None) -> dict[str, Any]:
         address = urlsplit(self.url)
         connection: http.client.HTTPConnection
         if self._certificate is not None:

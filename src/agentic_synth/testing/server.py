@@ -1,4 +1,10 @@
-"""The simulated provider as an OpenAI-compatible HTTP server: chat completions, embeddings, models, and its own books.
+"""The simulated provider as an HTTP server: chat completions, embeddings, models, and its own books.
+
+The path says the format: ``/chat/completions`` is OpenAI's, ``/messages`` Anthropic's, and
+``/models/NAME:generateContent`` or ``:streamGenerateContent`` Gemini's (below ``/v1beta`` as a rule).
+
+Both batch APIs are there too: OpenAI's ``/files`` and ``/batches``, Anthropic's ``/messages/batches``.
+``POST /advance`` with ``{"seconds": 3600}`` lets time pass for them.
 
 ``GET /stats`` shows the books, ``POST /reset`` begins them anew (an optional JSON object of text flags and ``seed``
 sets another behaviour), ``GET /health`` says that it is up. Every path works with and without ``/v1`` before it.
@@ -7,6 +13,7 @@ sets another behaviour), ``GET /health`` says that it is up. Every path works wi
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any
@@ -15,13 +22,17 @@ import msgspec
 
 from agentic_synth.errors import ConfigError, InvalidRequest
 from agentic_synth.testing.answers import AnswerLaw, compose, count_input, count_tokens, offline_law
+from agentic_synth.testing.batches import Desk
+from agentic_synth.testing.batches_anthropic import AnthropicBatchRoutes
+from agentic_synth.testing.batches_openai import OpenAIBatchRoutes
 from agentic_synth.testing.behaviour import Behaviour
+from agentic_synth.testing.dialects import Fault, dialect_of
 from agentic_synth.testing.embeddings import embeddings_reply, read_inputs
 from agentic_synth.testing.flags import parse_behaviour
 from agentic_synth.testing.http import Connection, Exchange
 from agentic_synth.testing.simulation import Simulation
 from agentic_synth.testing.visit import Visit
-from agentic_synth.testing.wire import BadBody, completion, error_body, events, model_list, read_chat
+from agentic_synth.testing.wire import BadBody, model_list
 
 __all__ = ["SimulatedServer"]
 
@@ -50,11 +61,14 @@ class SimulatedServer:
         self._law = answer or offline_law
         self._loop = loop
         self._connections: set[Connection] = set()
+        self._open_desk()
         self._routes: dict[str, tuple[str, Callable[[Exchange], None]]] = {
             "/chat/completions": ("POST", self._chat),
+            "/messages": ("POST", self._chat),
             "/embeddings": ("POST", self._embeddings),
             "/models": ("GET", self._models),
             "/stats": ("GET", self._stats),
+            "/advance": ("POST", self._advance),
             "/reset": ("POST", self._reset),
             "/health": ("GET", self._health),
         }
@@ -70,10 +84,14 @@ class SimulatedServer:
 
     def handle(self, exchange: Exchange) -> None:
         """Answer one exchange, at once or later."""
-        path = exchange.path.removeprefix("/v1")
+        path = exchange.path.removeprefix("/v1beta").removeprefix("/v1")
         method, route = self._routes.get(path, ("", self._unknown))
-        if not method and path.startswith("/models/"):
+        if path.endswith((":generateContent", ":streamGenerateContent")):
+            method, route = "POST", self._chat
+        elif not method and path.startswith("/models/"):
             method, route = "GET", self._model
+        elif path.startswith(("/files", "/batches", "/messages/batches")):
+            method, route = exchange.method, self._batches
         if method and exchange.method != method:
             self._fail(exchange, 405, f"{exchange.path} takes {method}, not {exchange.method}")
             return
@@ -87,13 +105,16 @@ class SimulatedServer:
             self._fail(exchange, 400, str(error))
 
     def _chat(self, exchange: Exchange) -> None:
-        body = _decode(exchange.body)
-        request = read_chat(body)
+        body, dialect = _decode(exchange.body), dialect_of(exchange.path)
+        name, _, verb = exchange.path.rpartition("/")[2].partition(":")
+        if verb:
+            body["model"] = name
+        request = dialect.read(body)
         if not self._admits(exchange, request.model):
             return
         simulation = self.simulation
         fate = simulation.arrive(self._loop.time(), _key(body), count_input(request))
-        visit = Visit(self._loop, simulation, exchange, fate)
+        visit = Visit(self._loop, simulation, exchange, fate, dialect)
         if fate.kind in {"rate_limited", "error", "reset"}:
             visit.fail()
             return
@@ -102,11 +123,10 @@ class SimulatedServer:
         except InvalidRequest:
             visit.withdraw()
             raise
-        if request.stream:
-            usage = bool((body.get("stream_options") or {}).get("include_usage"))
-            visit.stream(list(events(request, fate, answer, usage=usage)), answer.output_tokens)
+        if request.stream or verb.startswith("stream"):
+            visit.stream(dialect.stream(body, request, fate, answer), answer.output_tokens)
         else:
-            visit.reply(completion(request, fate, answer), answer.output_tokens)
+            visit.reply(dialect.reply(request, fate, answer), answer.output_tokens)
 
     def _embeddings(self, exchange: Exchange) -> None:
         body = _decode(exchange.body)
@@ -130,7 +150,8 @@ class SimulatedServer:
 
     def _models(self, exchange: Exchange) -> None:
         if self._admits(exchange):
-            exchange.reply(200, model_list(self.simulation.behaviour.models or ("simulated",)))
+            names = self.simulation.behaviour.models or ("simulated",)
+            exchange.reply(200, dialect_of(exchange.path).models(names))
 
     def _model(self, exchange: Exchange) -> None:
         name = exchange.path.partition("/models/")[2]
@@ -138,7 +159,29 @@ class SimulatedServer:
             exchange.reply(200, msgspec.json.encode(msgspec.json.decode(model_list((name,)))["data"][0]))
 
     def _stats(self, exchange: Exchange) -> None:
-        exchange.reply(200, msgspec.json.encode(self.simulation.statistics()))
+        batches = self._desk.statistics(self._desk.moment(self._loop.time()))
+        exchange.reply(200, msgspec.json.encode({**self.simulation.statistics(), "batches": batches}))
+
+    def _advance(self, exchange: Exchange) -> None:
+        seconds = _decode(exchange.body).get("seconds")
+        if not isinstance(seconds, int | float) or seconds < 0:
+            raise BadBody("seconds must be a number from 0 up", "seconds")
+        self._desk.advance(seconds)
+        exchange.reply(200, b'{"status":"advanced"}')
+
+    def _batches(self, exchange: Exchange) -> None:
+        if not self._admits(exchange):
+            return
+        parts = exchange.path.removeprefix("/v1").strip("/").split("/")
+        if parts[0] == "messages":
+            self._anthropic.handle(exchange, parts[2:])
+        else:
+            self._openai.handle(exchange, parts)
+
+    def _open_desk(self) -> None:
+        self._desk = Desk(self.simulation, _key, wall=time.time() - self._loop.time())
+        self._openai = OpenAIBatchRoutes(self._desk, self._loop, self._law)
+        self._anthropic = AnthropicBatchRoutes(self._desk, self._loop, self._law)
 
     def _reset(self, exchange: Exchange) -> None:
         behaviour, seed = self._initial, self._seed
@@ -150,6 +193,7 @@ class SimulatedServer:
             if settings:
                 behaviour = parse_behaviour({name: _text(value) for name, value in settings.items()})
         self.simulation = Simulation(behaviour, seed=seed)
+        self._open_desk()
         exchange.reply(200, b'{"status":"reset"}')
 
     def _health(self, exchange: Exchange) -> None:
@@ -174,7 +218,8 @@ class SimulatedServer:
         self, exchange: Exchange, status: int, message: str, *, code: str | None = None, param: str | None = None
     ) -> None:
         self.simulation.count("invalid_request", status)
-        exchange.reply(status, error_body(message, "invalid_request_error", code, param))
+        fault = Fault(status, message, code=code, param=param)
+        exchange.reply(status, dialect_of(exchange.path).fault(fault, {}))
 
 
 def _key(body: dict[str, Any]) -> int:

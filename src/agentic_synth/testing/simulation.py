@@ -130,6 +130,19 @@ class Simulation:
             if fate.kind == "answer":
                 self._counts["abandoned"] += 1
             return
+        self.finish(fate)
+
+    def enlist(self, key: int, input_tokens: int) -> Fate:
+        """Take the request *key* as part of a batch, which no limit holds back and no fault of a call befalls."""
+        occurrence = self._sightings.arrive(key)
+        self._counts["received"] += 1
+        self._counts["repeated"] += occurrence > 0
+        self._counts["input_tokens"] += input_tokens
+        answered = self._sightings.answered(key)
+        return Fate(kind="answer", key=key, occurrence=occurrence, answered=answered, input_tokens=input_tokens)
+
+    def finish(self, fate: Fate) -> None:
+        """Note in the books that the request was given its whole answer."""
         self._counts["answered"] += 1
         if self._sightings.answer(fate.key):
             self._counts["answered_again"] += 1

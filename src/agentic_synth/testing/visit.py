@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from agentic_synth.testing.dialects import OPENAI, Dialect, Fault
 from agentic_synth.testing.http import Exchange
 from agentic_synth.testing.simulation import Fate, Simulation
-from agentic_synth.testing.wire import error_body
 
 __all__ = ["Visit"]
 
@@ -17,10 +17,30 @@ _BROKEN_EVENT = b'data: {"id":"chatcmpl-","object":"chat.comp\n\n'
 class Visit:
     """Plays one fate on one exchange; timers only, no task. Whoever leaves early is taken off the books at once."""
 
-    __slots__ = ("_at", "_events", "_exchange", "_fate", "_loop", "_next", "_open", "_simulation", "_timer", "_tokens")
+    __slots__ = (
+        "_at",
+        "_dialect",
+        "_events",
+        "_exchange",
+        "_fate",
+        "_loop",
+        "_next",
+        "_open",
+        "_simulation",
+        "_timer",
+        "_tokens",
+    )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, simulation: Simulation, exchange: Exchange, fate: Fate) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        simulation: Simulation,
+        exchange: Exchange,
+        fate: Fate,
+        dialect: Dialect = OPENAI,
+    ) -> None:
         self._loop = loop
+        self._dialect = dialect
         self._simulation = simulation
         self._exchange = exchange
         self._fate = fate
@@ -89,21 +109,23 @@ class Visit:
             return
         self._close(fate.status)
         if fate.kind == "rate_limited":
-            body = error_body("rate limit reached for requests or tokens", "requests", "rate_limit_exceeded")
+            fault = Fault(429, "rate limit reached for requests or tokens", "requests", "rate_limit_exceeded")
         else:
-            body = error_body("the server had an error while processing your request", "server_error")
-        exchange.reply(fate.status, body, fate.headers)
+            fault = Fault(fate.status, "the server had an error while processing your request", "server_error")
+        body = self._dialect.fault(fault, fate.headers)
+        exchange.reply(fate.status, body, self._dialect.headers(fate.headers))
 
     def _reply_now(self, body: bytes) -> None:
         fate, exchange = self._fate, self._exchange
+        headers = self._dialect.headers(fate.headers)
         self._close(200, complete=fate.kind == "answer")
         match fate.kind:
             case "cut":
-                exchange.cut_reply(body, fate.share, fate.headers)
+                exchange.cut_reply(body, fate.share, headers)
             case "malformed":
-                exchange.reply(200, body[: max(1, int(fate.share * (len(body) - 1)))], fate.headers)
+                exchange.reply(200, body[: max(1, int(fate.share * (len(body) - 1)))], headers)
             case _:
-                exchange.reply(200, body, fate.headers)
+                exchange.reply(200, body, headers)
 
     def _hang_up(self) -> None:
         """The end of a stall that nobody gave up on."""
@@ -111,7 +133,7 @@ class Visit:
         self._exchange.hang_up()
 
     def _begin(self) -> None:
-        self._exchange.begin(self._fate.headers)
+        self._exchange.begin(self._dialect.headers(self._fate.headers))
         self._at = self._loop.time()
         self._step()
 

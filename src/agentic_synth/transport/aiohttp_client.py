@@ -12,7 +12,16 @@ import aiohttp
 
 from agentic_synth.config import UpstreamConfig
 from agentic_synth.errors import AttemptTimeout, BadReply, ConfigError, ConnectFailed
-from agentic_synth.transport.client import MEND_CONNECT, MEND_FIRST_TOKEN, MEND_TOTAL, Answer, HttpStatistics
+from agentic_synth.transport.client import (
+    MAX_ANSWER_BYTES,
+    MEND_CONNECT,
+    MEND_FIRST_TOKEN,
+    MEND_TOTAL,
+    Answer,
+    Content,
+    HttpStatistics,
+    too_long,
+)
 from agentic_synth.transport.pool import Lease, ShardedPool
 
 __all__ = ["AiohttpClient"]
@@ -35,12 +44,12 @@ class AiohttpClient:
         self._pool: ShardedPool[aiohttp.ClientSession] | None = None
 
     async def send(
-        self, method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+        self, method: str, url: str, body: Content | None = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
         lease = await self._lease()
         try:
             async with self._request(lease, method, url, body, headers) as response:
-                content = await response.read()
+                content = await _read(response)
             return Answer(response.status, _headers_of(response), content, lease.age())
         except (aiohttp.ClientError, OSError, ValueError) as error:
             _raise(error, self._config)
@@ -74,7 +83,7 @@ class AiohttpClient:
         lease: Lease[aiohttp.ClientSession],
         method: str,
         url: str,
-        body: bytes | None,
+        body: Content | None,
         headers: Mapping[str, str] | None,
     ) -> aiohttp.client._RequestContextManager:
         proxy = self._config.proxy
@@ -128,6 +137,19 @@ class AiohttpBody:
         else:
             self._response.close()
         self._lease.release()
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    if (response.content_length or 0) > MAX_ANSWER_BYTES:
+        raise too_long(response.url.host)
+    pieces: list[bytes] = []
+    size = 0
+    while piece := await response.content.readany():
+        pieces.append(piece)
+        size += len(piece)
+        if size > MAX_ANSWER_BYTES:
+            raise too_long(response.url.host)
+    return b"".join(pieces)
 
 
 def _headers_of(response: aiohttp.ClientResponse) -> dict[str, str]:

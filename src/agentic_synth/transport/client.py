@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import AsyncIterable, Mapping
+from typing import Protocol, TypeAlias
 
 import msgspec
 
+from agentic_synth.errors import BadReply
+
 __all__ = [
+    "MAX_ANSWER_BYTES",
     "MEND_CONNECT",
     "MEND_FIRST_TOKEN",
     "MEND_TOTAL",
     "Answer",
     "Body",
+    "Content",
     "HttpClient",
     "HttpStatistics",
     "read_all",
+    "too_long",
 ]
+
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+"""A longer plain answer is cut and refused: no model writes that much, and a broken server may write for ever."""
 
 MEND_CONNECT = "check base_url, the network, and the proxy"
 MEND_TOTAL = "raise timeouts.total if answers are that long"
 MEND_FIRST_TOKEN = "raise timeouts.first_token if the model thinks for that long"  # noqa: S105
+
+
+Content: TypeAlias = bytes | AsyncIterable[bytes]
+"""A request's body: whole, or in pieces (with a ``content-length`` header) where it is too large to be held."""
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -77,19 +89,19 @@ class HttpClient(Protocol):
     """Sends requests to one upstream over kept-alive connections.
 
     Waiting for a connection counts against ``Timeouts.pool`` alone. Cancelling a caller at any point gives its room
-    back at once, and ends the exchange upstream as soon as the client below can. Redirects are answers, never followed:
+    back and ends the exchange upstream, both at once. Redirects are answers, never followed:
     a key goes to no other place than it was given for.
 
     Raises:
         ConnectFailed: no connection, or it broke before the answer was complete.
         AttemptTimeout: the exchange took longer than ``Timeouts.total``, or the head of an opened one longer than
             ``Timeouts.first_token``.
-        BadReply: the peer does not speak HTTP.
+        BadReply: the peer does not speak HTTP, or a plain answer is longer than ``MAX_ANSWER_BYTES``.
         QueueFull: no connection became free within ``Timeouts.pool``.
     """
 
     async def send(
-        self, method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+        self, method: str, url: str, body: Content | None = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
         """One exchange, returned when the whole body is there."""
         ...
@@ -101,6 +113,11 @@ class HttpClient(Protocol):
     def statistics(self) -> HttpStatistics: ...
 
     async def aclose(self) -> None: ...
+
+
+def too_long(host: str | None) -> BadReply:
+    """A plain answer of *host* was longer than any may be."""
+    return BadReply(f"the reply of {host} is longer than {MAX_ANSWER_BYTES:,} bytes", mend="check base_url")
 
 
 async def read_all(body: Body, limit_bytes: int) -> bytes:

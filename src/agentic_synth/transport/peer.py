@@ -12,7 +12,7 @@ import msgspec
 
 from agentic_synth.errors import ConnectFailed
 
-__all__ = ["HTTP1", "Peer", "discover"]
+__all__ = ["HTTP1", "Peer", "discover", "speaks_http1"]
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _EMPTY_SETTINGS = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
@@ -55,13 +55,30 @@ async def discover(base_url: str, http: Literal["auto", "1", "2"], timeout: floa
     return peer
 
 
+async def speaks_http1(base_url: str, timeout: float) -> bool:
+    """Whether a peer that speaks HTTP/2 over TLS takes HTTP/1.1 too; costs one handshake, and no request is sent."""
+    parts = urlsplit(base_url)
+    try:
+        async with asyncio.timeout(timeout):
+            connecting = asyncio.open_connection(parts.hostname, parts.port or 443, ssl=_unverified("http/1.1"))
+            _, writer = await connecting
+    except (OSError, EOFError):
+        return False
+    tls = writer.get_extra_info("ssl_object")
+    writer.transport.abort()
+    return tls is not None and tls.selected_alpn_protocol() == "http/1.1"
+
+
+def _unverified(*protocols: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(list(protocols))
+    return context
+
+
 async def _probe(host: str, port: int, secure: bool) -> Peer:
-    context: ssl.SSLContext | None = None
-    if secure:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        context.set_alpn_protocols(["h2", "http/1.1"])
+    context = _unverified("h2", "http/1.1") if secure else None
     reader, writer = await asyncio.open_connection(host, port, ssl=context)
     try:
         tls = writer.get_extra_info("ssl_object")

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping
+from urllib.parse import urlsplit
 
 import msgspec
 
 from agentic_synth.config import UpstreamConfig
-from agentic_synth.errors import AttemptTimeout, BadReply, ConfigError, InvalidRequest, SynthError, UnknownModel
+from agentic_synth.errors import AttemptTimeout, BadReply, InvalidRequest, SynthError, UnknownModel
 from agentic_synth.errors import UpstreamError as UpstreamFailure
-from agentic_synth.transport.client import Answer, Body, HttpClient, HttpStatistics, read_all
+from agentic_synth.transport.client import (
+    MAX_ANSWER_BYTES,
+    Answer,
+    Body,
+    HttpClient,
+    HttpStatistics,
+    read_all,
+    too_long,
+)
 from agentic_synth.transport.deltas import HttpDeltaStream
+from agentic_synth.transport.encoding import CallEncoder, wire_of
 from agentic_synth.transport.failures import failure_of, failure_of_event, host_of
-from agentic_synth.transport.pyreqwest_client import PyreqwestClient
-from agentic_synth.transport.schemas import SchemaMemo, instructed, instruction_of
-from agentic_synth.transport.wire import anthropic, gemini, openai_chat, openai_embeddings
-from agentic_synth.transport.wire.format import WireFault, WireFormat, assemble, estimated, input_estimate
-from agentic_synth.types import Call, Delta, Json, Reply, Response
+from agentic_synth.transport.pycurl_client import PycurlClient
+from agentic_synth.transport.wire import openai_chat, openai_embeddings
+from agentic_synth.transport.wire.format import WireFault, assemble, estimated, input_estimate
+from agentic_synth.types import Call, Delta, Reply, Response
 
 __all__ = ["HttpUpstream"]
 
-_MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _MAX_ERROR_BYTES = 64 * 1024
 _MODELS_S = 5.0
 
@@ -39,26 +47,28 @@ class HttpUpstream:
     def __init__(
         self,
         config: UpstreamConfig,
-        client: Callable[[UpstreamConfig, Mapping[str, str]], HttpClient] = PyreqwestClient,
+        client: Callable[[UpstreamConfig, Mapping[str, str]], HttpClient] = PycurlClient,
         *,
         stream_inside: bool = False,
     ) -> None:
         self.name = config.reference
         self._config = config
-        self._wire = _wire(config)
+        self._wire = wire_of(config)
+        self._encode = CallEncoder(config)
         key = config.api_key.reveal() if config.api_key is not None else None
         self._client = client(config, {**self._wire.headers(key), **config.headers})
         self._stream_inside = stream_inside
-        self._schema_parts = SchemaMemo(self._encode_schema)
-        self._instructions = SchemaMemo(instruction_of)
         self._models: list[str] | None = None
         self._asking_models = asyncio.Lock()
 
     async def __call__(self, call: Call, /) -> Reply:
         try:
+            if call.request.kind == "embedding":
+                return await self._embed(call)
             if call.request.stream or self._stream_inside:
                 return await self._stream(call)
-            return await self._complete(call)
+            url = self._wire.url(self._config, call.model, stream=False)
+            return self._whole(call, await self._client.send("POST", url, self._encode(call, stream=False)))
         except UnknownModel as error:
             error.mend = await self._nearest(call.model) or error.mend
             raise
@@ -66,10 +76,7 @@ class HttpUpstream:
             error.upstream = self.name
             raise
 
-    async def _complete(self, call: Call) -> Reply:
-        wire = self._wire
-        url = wire.url(self._config, call.model, stream=False)
-        answer = await self._client.send("POST", url, self._encode(call, stream=False))
+    def _whole(self, call: Call, answer: Answer) -> Reply:
         response = estimated(self._decode(answer), call.request)
         seconds = answer.seconds
         response = msgspec.structs.replace(response, upstream=self.name, seconds=seconds)
@@ -110,12 +117,14 @@ class HttpUpstream:
     async def _unstreamed(self, call: Call, body: Body) -> Reply:
         """A reply that is no event stream: an error, or an answer from a server that does not stream."""
         timeout = self._config.timeouts.inter_token
-        limit = _MAX_ANSWER_BYTES if body.status < 300 else _MAX_ERROR_BYTES
+        limit = MAX_ANSWER_BYTES if body.status < 300 else _MAX_ERROR_BYTES
         try:
             async with asyncio.timeout(timeout):
                 content = await read_all(body, limit)
         except TimeoutError:
             raise AttemptTimeout(f"{self._config.reference}: the reply stopped for {timeout:g} s") from None
+        if body.status < 300 and len(content) >= limit:
+            raise too_long(urlsplit(self._config.base_url).hostname)
         seconds = asyncio.get_running_loop().time() - body.started
         answer = Answer(body.status, body.headers, content, seconds)
         whole = estimated(self._decode(answer), call.request)
@@ -123,22 +132,6 @@ class HttpUpstream:
         if call.request.stream:
             response = msgspec.structs.replace(response, body=_one(whole))
         return Reply(response=response, headers=body.headers)
-
-    def _encode(self, call: Call, *, stream: bool) -> bytes:
-        schema = call.request.schema
-        if schema is None:
-            return self._wire.encode(self._config, call, stream=stream, schema_part=None)
-        if self._config.structured:
-            part = self._schema_parts(schema)
-            return self._wire.encode(self._config, call, stream=stream, schema_part=part)
-        messages = instructed(call.request.messages, self._instructions(schema))
-        request = msgspec.structs.replace(call.request, messages=messages)
-        call = msgspec.structs.replace(call, request=request)
-        return self._wire.encode(self._config, call, stream=stream, schema_part=None)
-
-    def _encode_schema(self, schema: dict[str, Json]) -> dict[str, msgspec.Raw]:
-        part = self._wire.schema_part(self._config, schema)
-        return {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in part.items()}
 
     async def models(self) -> list[str]:
         """The names of the models that this upstream offers, as it lists them."""
@@ -150,29 +143,25 @@ class HttpUpstream:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise self._unreadable(answer.headers, error) from None
 
-    async def embed(
-        self, texts: Sequence[str], *, parameters: Mapping[str, Json] | None = None
-    ) -> openai_embeddings.Embeddings:
-        """A vector for each of *texts*, in their order, in one call.
-
-        Raises:
-            InvalidRequest: the upstream speaks a wire format without embeddings.
-        """
+    async def _embed(self, call: Call) -> Reply:
+        """The vector of every text in *call*."""
         if self._config.wire not in {"openai", "gemini"}:
-            raise InvalidRequest(f"{self._config.reference}: this provider has no embeddings", upstream=self.name)
+            raise InvalidRequest(
+                f"{self._config.reference}: this provider has no embeddings",
+                upstream=self.name,
+                mend="name a model that makes them, for example openai/text-embedding-3-small",
+            )
+        requests = call.joined or (call.request,)
         key = self._config.api_key.reveal() if self._config.api_key is not None else None
-        url = openai_embeddings.url(self._config)
-        body = openai_embeddings.encode(self._config.model, texts, parameters or {})
+        url, body = openai_embeddings.url(self._config), openai_embeddings.encode(call.model, requests)
+        answer = await self._client.send("POST", url, body, openai_chat.headers(key))
+        if not 200 <= answer.status < 300:
+            raise failure_of(self._config, answer.status, answer.headers, answer.body)
         try:
-            answer = await self._client.send("POST", url, body, openai_chat.headers(key))
-            if not 200 <= answer.status < 300:
-                raise failure_of(self._config, answer.status, answer.headers, answer.body)
-            return openai_embeddings.decode(answer.body, len(texts))
+            parts = openai_embeddings.decode(answer.body, requests, self.name, answer.seconds)
         except (msgspec.DecodeError, ValueError) as error:
-            raise self._unreadable({}, error) from None
-        except UpstreamFailure as error:
-            error.upstream = self.name
-            raise
+            raise self._unreadable(answer.headers, error) from None
+        return openai_embeddings.reply_of(parts, answer.headers, joined=bool(call.joined))
 
     async def _nearest(self, model: str) -> str:
         """What to write instead of *model*, from the upstream's own list, which is asked for once."""
@@ -193,13 +182,6 @@ class HttpUpstream:
     async def aclose(self) -> None:
         """Close all connections."""
         await self._client.aclose()
-
-
-def _wire(config: UpstreamConfig) -> WireFormat:
-    formats = {"openai": openai_chat, "anthropic": anthropic, "gemini": gemini}
-    if config.wire not in formats:
-        raise ConfigError(f"{config.reference}: {config.wire} is no wire format", mend=f"one of {', '.join(formats)}")
-    return formats[config.wire]
 
 
 def _is_event_stream(headers: Mapping[str, str]) -> bool:

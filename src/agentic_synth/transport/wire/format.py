@@ -8,7 +8,8 @@ from typing import Protocol
 import msgspec
 
 from agentic_synth.config import UpstreamConfig
-from agentic_synth.types import Call, Delta, Finish, Json, Request, Response, Usage
+from agentic_synth.policies.joined import Joined
+from agentic_synth.types import Call, Delta, Json, Request, Response, Usage
 
 __all__ = [
     "DeltaDecoder",
@@ -112,30 +113,7 @@ def data_url(address: str) -> tuple[str, str] | None:
 
 def assemble(deltas: Sequence[Delta]) -> Response:
     """The answer that *deltas* add up to."""
-    calls: dict[Json, dict[str, Json]] = {}
-    finish: Finish = "other"
-    usage, model = Usage(), ""
+    joined = Joined()
     for delta in deltas:
-        for fragment in delta.tool_calls:
-            _join_call(calls, fragment)
-        finish = delta.finish or finish
-        usage = delta.usage or usage
-        model = delta.model or model
-    return Response(
-        text="".join([delta.text for delta in deltas]),
-        reasoning="".join([delta.reasoning for delta in deltas]),
-        tool_calls=tuple(calls.values()),
-        finish=finish,
-        usage=usage,
-        model=model,
-    )
-
-
-def _join_call(calls: dict[Json, dict[str, Json]], fragment: dict[str, Json]) -> None:
-    index = fragment.get("index", len(calls))
-    call = calls.setdefault(index, {"type": "function", "function": {"name": "", "arguments": ""}})
-    if fragment.get("id"):
-        call["id"] = fragment["id"]
-    function = fragment.get("function") or {}
-    call["function"]["name"] += function.get("name") or ""
-    call["function"]["arguments"] += function.get("arguments") or ""
+        joined.add(delta)
+    return joined.response(Response(finish="other"))

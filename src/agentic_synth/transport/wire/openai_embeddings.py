@@ -5,24 +5,17 @@ from __future__ import annotations
 import base64
 import sys
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from agentic_synth.config import UpstreamConfig
+from agentic_synth.policies.tokens import prompt_tokens, text_of
 from agentic_synth.transport.wire import gemini
 from agentic_synth.transport.wire.openai_chat import base_of
-from agentic_synth.types import Json, Usage
+from agentic_synth.types import Reply, Request, Response, Usage
 
-__all__ = ["Embeddings", "decode", "encode", "url"]
-
-
-class Embeddings(msgspec.Struct, frozen=True, kw_only=True):
-    """One vector of 32-bit floats a text, in the order of the texts."""
-
-    vectors: tuple[array[float], ...]
-    usage: Usage = Usage()
-    model: str = ""
+__all__ = ["decode", "encode", "reply_of", "shares", "url"]
 
 
 class _Item(msgspec.Struct):
@@ -50,35 +43,72 @@ def url(config: UpstreamConfig) -> str:
     return f"{base_of(config)}/embeddings"
 
 
-def encode(model: str, texts: Sequence[str], parameters: Mapping[str, Json]) -> bytes:
+def encode(model: str, requests: Sequence[Request]) -> bytes:
     """Vectors are asked for in base64: a quarter of the bytes, and no decimal digits to read."""
+    texts = [text_of(message) for request in requests for message in request.messages]
+    parameters = requests[0].parameters
     return msgspec.json.encode({"model": model, "input": texts, "encoding_format": "base64", **parameters})
 
 
-def decode(body: bytes, expected: int) -> Embeddings:
-    """Join the vectors by index, whatever the order of the reply and whichever encoding the server chose.
+def decode(body: bytes, requests: Sequence[Request], upstream: str, seconds: float) -> tuple[Response, ...]:
+    """The answer to each of *requests*, joined by index, whatever the order of the reply and its encoding.
+
+    The provider counts the tokens of all texts together; each gets its likely share, and the shares add up.
 
     Raises:
         msgspec.ValidationError: not every text has exactly one vector.
     """
     reply = _reply.decode(body)
-    vectors: list[array[float] | None] = [None] * expected
+    vectors: list[bytes | None] = [None] * len(requests)
     for item in reply.data:
-        if not 0 <= item.index < expected or vectors[item.index] is not None:
+        if not 0 <= item.index < len(vectors) or vectors[item.index] is not None:
             raise msgspec.ValidationError(f"vector {item.index} was not asked for, or came twice")
-        vectors[item.index] = _floats(item.embedding)
-    whole = tuple(vector for vector in vectors if vector is not None)
-    if len(whole) != expected:
-        raise msgspec.ValidationError(f"{expected} vectors were asked for and {len(whole)} came")
-    usage = Usage(input_tokens=(reply.usage.prompt_tokens if reply.usage is not None else None) or 0)
-    return Embeddings(vectors=whole, usage=usage, model=reply.model or "")
+        vectors[item.index] = _little_endian(item.embedding)
+    usages = shares(requests, (reply.usage.prompt_tokens if reply.usage is not None else None) or 0)
+    model = reply.model or ""
+    answers = tuple(
+        [
+            Response(vector=vector, usage=usage, model=model, upstream=upstream, seconds=seconds)
+            for vector, usage in zip(vectors, usages, strict=True)
+            if vector is not None
+        ]
+    )
+    if len(answers) != len(requests):
+        raise msgspec.ValidationError(f"{len(requests)} vectors were asked for and {len(answers)} came")
+    return answers
 
 
-def _floats(embedding: str | list[float]) -> array[float]:
-    if isinstance(embedding, list):
-        return array("f", embedding)
-    floats = array("f")
-    floats.frombytes(base64.b64decode(embedding, validate=True))
+def reply_of(parts: tuple[Response, ...], headers: dict[str, str], *, joined: bool) -> Reply:
+    """The reply to a call whose requests are answered by *parts*."""
+    if not joined:
+        return Reply(response=parts[0], headers=headers)
+    tokens = sum([part.usage.input_tokens for part in parts])
+    usage = Usage(tokens, estimated=parts[0].usage.estimated)
+    return Reply(response=msgspec.structs.replace(parts[0], vector=None, usage=usage), headers=headers, parts=parts)
+
+
+def shares(requests: Sequence[Request], tokens: int) -> list[Usage]:
+    """*tokens* split in proportion to what the requests were estimated at, without a token lost to rounding."""
+    likely = [max(1, prompt_tokens(request)) for request in requests]
+    if not tokens:
+        return [Usage(share, estimated=True) for share in likely]
+    total, sum_, given = sum(likely), 0, 0
+    usages = []
+    for one in likely:
+        sum_ += one
+        share = round(tokens * sum_ / total) - given
+        given += share
+        usages.append(Usage(share))
+    return usages
+
+
+def _little_endian(embedding: str | list[float]) -> bytes:
+    if isinstance(embedding, str):
+        vector = base64.b64decode(embedding, validate=True)
+        if len(vector) % 4:
+            raise msgspec.ValidationError(f"{len(vector)} bytes are no vector of 32-bit floats")
+        return vector
+    floats = array("f", embedding)
     if sys.byteorder == "big":
         floats.byteswap()
-    return floats
+    return floats.tobytes()
