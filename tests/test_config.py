@@ -8,18 +8,9 @@ from typing import Any
 
 import pytest
 
-from agentic_synth.config import (
-    Config,
-    EngineConfig,
-    Secret,
-    StoreConfig,
-    environment,
-    load_config,
-    read_settings,
-    store_path,
-    user_config_file,
-)
+from agentic_synth.config import Config, EngineConfig, Secret, StoreConfig
 from agentic_synth.errors import ConfigError
+from agentic_synth.settings import environment, load_config, read_settings, store_path, user_config_file
 
 
 @pytest.fixture
@@ -103,6 +94,9 @@ def test_tables_of_both_files_are_joined(tmp_path: Path, home: dict[str, str]) -
         ("[engine]\ntries = 0", "`engine.tries` expected a whole number from 1 up (0)", ""),
         ("[timeouts]\ntotal = -1", "`timeouts.total` expected a number above 0", ""),
         ("engine = 3", "`engine` expected a table", ""),
+        ("[store]\nttl = 'soon'", "`store.ttl` expected a number", "an age such as 12h"),
+        ("[store]\nttl = '0d'", "`store.ttl` expected a number", "an age such as 12h"),
+        ("[store]\nttl = -5", "`store.ttl` expected a number above 0", "an age such as 12h"),
         ("[store]\nsynchronous = 'off'", "`store.synchronous` 'off' is not one of its values", ""),
         ("model = gpt", "Invalid value (at line 1", "text in quotes"),
     ],
@@ -189,3 +183,15 @@ def test_a_secret_never_shows_itself() -> None:
     assert secret.reveal() == "sk-very-secret"
     with pytest.raises(TypeError, match="never serialised"):
         pickle.dumps(secret)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("'30d'", 2_592_000.0), ("'1.5h'", 5_400.0), ("'8w'", 4_838_400.0), ("60", 60.0), ("'60'", 60.0)],
+)
+def test_how_long_an_answer_lives_is_an_age_or_seconds(
+    tmp_path: Path, home: dict[str, str], text: str, seconds: float
+) -> None:
+    work = write(tmp_path, project=f"[store]\nttl = {text}")
+    assert load_config(directory=work, environ=home).store.ttl == seconds
+    assert load_config(directory=work, environ=home | {"SYNTH_TTL": "2m"}).store.ttl == 120.0

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from agentic_synth.config import Config, UpstreamConfig, UpstreamSettings, load_config
+from agentic_synth.config import Config, UpstreamConfig, UpstreamSettings
 from agentic_synth.errors import ConfigError
 from agentic_synth.providers import PROVIDERS
+from agentic_synth.settings import load_config
 from agentic_synth.upstreams import resolve_upstream, upstream_of_provider
 
 LOCAL = "http://127.0.0.1:8000/v1"

@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 
 from msgspec import structs
 
-from agentic_synth.config import Config, Secret, UpstreamConfig, UpstreamSettings, environment
+from agentic_synth.config import Config, Secret, UpstreamConfig, UpstreamSettings
 from agentic_synth.errors import ConfigError
 from agentic_synth.providers import PROVIDERS, Provider
+from agentic_synth.settings import environment
 
 __all__ = ["resolve_upstream", "upstream_of_provider"]
 
@@ -44,7 +45,8 @@ def resolve_upstream(
     """
     variables = environment() if environ is None else environ
     reference = reference or config.model
-    if base_url is None and not (reference in config.fallback and _provider_of(reference, config)):
+    beside = (*config.fallback, config.semantic.embedder)
+    if base_url is None and not (reference in beside and _provider_of(reference, config)):
         base_url = config.base_url
     if not reference:
         return _unnamed(base_url, variables)
@@ -140,6 +142,8 @@ def _connected(
         requests_per_minute=own.requests_per_minute,
         input_tokens_per_minute=own.input_tokens_per_minute,
         output_tokens_per_minute=own.output_tokens_per_minute,
+        max_batch_size=own.max_batch_size,
+        max_batch_tokens=own.max_batch_tokens,
     )
 
 
