@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from agentic_synth.offline.answer import answer, tool_calls
+from agentic_synth.offline.vectors import dimensions_of, vector_of
+from agentic_synth.policies.tokens import text_of
 from agentic_synth.types import Call, Delta, Finish, Json, Reply, Request, Response, Usage
 
 __all__ = ["OfflineUpstream"]
@@ -18,7 +21,8 @@ _CALLED: Finish = "tool_calls"
 class OfflineUpstream:
     """Answers calls by :func:`answer`: at once, for nothing, and the same for the same request and *seed*.
 
-    It honours ``max_tokens`` (four characters a token), ``stop`` and ``tool_choice``, and streams where asked to.
+    It honours ``max_tokens`` (four characters a token), ``stop`` and ``tool_choice``, and streams where asked to. Its
+    embeddings are of spelling, not of meaning.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -26,6 +30,8 @@ class OfflineUpstream:
 
     async def __call__(self, call: Call, /) -> Reply:
         request = call.request
+        if request.kind == "embedding":
+            return Reply(response=self._embed(request))
         calls = tool_calls(request, self._seed) if request.tools else ()
         text, finish = "", _CALLED
         if not calls:
@@ -46,6 +52,14 @@ class OfflineUpstream:
                 ttft=0.0,
             )
         )
+
+    def _embed(self, request: Request) -> Response:
+        text = "".join([text_of(message) for message in request.messages])
+        floats = vector_of(text, dimensions_of(request.parameters), self._seed)
+        if sys.byteorder == "big":
+            floats.byteswap()
+        usage = _usage(request, "", ())
+        return Response(vector=floats.tobytes(), usage=usage, model=_NAME, upstream=_NAME, cost=0.0)
 
     async def aclose(self) -> None:
         """Nothing is held, so nothing is freed; there for the sake of its equals that hold connections."""
