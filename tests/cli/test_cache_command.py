@@ -105,3 +105,58 @@ def test_another_store_can_be_named(workplace: Workplace) -> None:
     assert "answers  3" in workplace.run("cache", "stats", "--store", there, variables={"SYNTH_HOME": ""}).out
     assert workplace.run("cache", "stats", "--store", "elsewhere").err == "nothing is stored yet\n"
     assert workplace.run("cache", "stats", "--store", ":none:").code == 2
+
+
+def test_prune_tells_what_went_and_what_is_left(workplace: Workplace) -> None:
+    fill(workplace, 5)
+    dry = workplace.run("cache", "prune", "--max-entries", "2", "--dry-run")
+    assert dry.code == 0
+    assert "3 answers would be deleted (3 worth least)" in dry.err
+    assert "once 1.5000 dollars" in dry.err
+    told = json.loads(workplace.run("cache", "prune", "--max-entries", "2", "--json").out)
+    assert (told["entries"], told["left"], told["dollars"], told["dry_run"]) == (3, 2, 1.5, False)
+    assert json.loads(workplace.run("cache", "stats", "--json").out)["entries"] == {"complete": 2}
+    assert "2 answers stay" in workplace.run("cache", "prune", "--max-bytes", "1GB").err
+    assert "2 too old" in workplace.run("cache", "prune", "--older-than", "30d").err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--max-bytes", "much"],
+        ["--max-bytes", "1.2.3GB"],
+        ["--older-than", "soon"],
+        ["--max-entries", "1", "--policy", "sieve"],
+    ],
+)
+def test_prune_wants_to_know_how_much(workplace: Workplace, arguments: list[str]) -> None:
+    fill(workplace)
+    ended = workplace.run("cache", "prune", *arguments)
+    assert ended.code == 2
+    assert len(ended.err.splitlines()) == 2
+
+
+def test_stats_tell_hits_and_what_is_asked_most(workplace: Workplace) -> None:
+    fill(workplace)
+    request = Request(model="openai/a", messages=(Message(role="user", content="openai/a 1"),))
+    key = key_of(request, "http://x")
+
+    async def ask() -> None:
+        store = SqliteStore(workplace.home / "synth")
+        for _ in range(3):
+            store.get(key.draw)
+            store.accesses.record(key.draw)
+        store.get(b"unknown")
+        await store.aclose()
+
+    asyncio.run(ask())
+    shown = workplace.run("cache", "stats", variables={"SYNTH_TTL": "30d"}).out
+    assert "lookups  3 hits of 4 (75.0%) in 30 days, 1.5000 dollars saved" in shown
+    assert "expire   after 30 days" in shown
+    assert shown.splitlines()[-1].split()[0] == "3"
+    assert shown.splitlines()[-1].endswith("openai/a 1")
+    told = json.loads(workplace.run("cache", "stats", "--json").out)
+    assert [one["lookups"] for one in told["popular"]] == [3]
+    assert told["popular"][0]["key"] == key.draw.hex()
+    assert (told["lookups"]["hits"], told["ttl"]) == (3, None)

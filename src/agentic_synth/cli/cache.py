@@ -10,11 +10,15 @@ from typing import IO, Annotated, Any
 
 import typer
 
+from agentic_synth.cli.cache_explain import explain
+from agentic_synth.cli.cache_warm import warm
 from agentic_synth.cli.opened import existing_store, opened_store
 from agentic_synth.cli.options import Json, Store
 from agentic_synth.cli.outcome import run_async
+from agentic_synth.cli.prune import age, prune
 from agentic_synth.cli.terminal import say, table, write, write_json
 from agentic_synth.errors import ConfigError
+from agentic_synth.settings import load_config
 from agentic_synth.telemetry.figures import counted
 
 __all__ = ["app"]
@@ -25,14 +29,16 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Look at the store of paid answers. Every answer is kept there and never paid twice.",
 )
-UNITS = {"m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
+_POPULAR = 10
+_DAYS = 30
 
 
 @app.command()
 def stats(store: Store = None, json: Json = False) -> None:
-    """Say what is stored.
+    """Say what is stored and how often it served.
 
-    Answers by status and model, tokens, dollars, bytes.
+    Answers by status and model, tokens, dollars, bytes; how many lookups of the last 30 days were hits, and which
+    requests are asked most.
 
     \b
       synth cache stats
@@ -63,12 +69,17 @@ def clear(
       synth cache clear --model openai/gpt-4.1-mini
       synth cache clear --all
     """
-    before = None if older_than is None else time.time() - _seconds(older_than)
+    before = None if older_than is None else time.time() - age(older_than)
     if before is None and model is None and not every:
         raise ConfigError("nothing says what to delete", mend="add --older-than AGE, --model MODEL, or --all")
     file = existing_store(store)
     deleted = run_async(_clear(file, before, model)) if file else 0
     say(f"{counted(deleted, 'answer')} deleted")
+
+
+app.command()(prune)
+app.command()(warm)
+app.command()(explain)
 
 
 @app.command()
@@ -90,12 +101,22 @@ def export(
 
 
 async def _stats(file: Path, json: bool) -> None:
+    from agentic_synth.cache.accesses import asked_most, days  # noqa: PLC0415 - keeps --help fast
+
+    now, ttl = time.time(), load_config().store.ttl
     async with opened_store(file) as store:
         held, warnings = store.contents(), store.warnings
+        lately = store.read(lambda connection: days(connection, int(now // 86_400) - _DAYS))
+        popular = store.read(lambda connection: asked_most(connection, _POPULAR, now))
+    hits, misses = sum(day.hits for day in lately), sum(day.misses for day in lately)
+    saved = sum(day.saved for day in lately)
     if json:
         import msgspec  # noqa: PLC0415 - keeps --help fast
 
-        write_json({"file": str(file), **msgspec.to_builtins(held), "warnings": list(warnings)})
+        asked = [one._asdict() | {"key": one.key.hex()} for one in popular]
+        lookups = {"days": _DAYS, "hits": hits, "misses": misses, "saved": saved}
+        whole = {"lookups": lookups, "ttl": ttl, "popular": asked, "warnings": list(warnings)}
+        write_json({"file": str(file), **msgspec.to_builtins(held), **whole})
         return
     write(f"file     {file} ({held.file_bytes / 1e6:,.1f} MB)")
     write(f"answers  {sum(held.entries.values()):,}" + _listed(held.entries))
@@ -103,9 +124,17 @@ async def _stats(file: Path, json: bool) -> None:
     write(f"dollars  {held.cost:,.4f}")
     if held.oldest is not None and held.newest is not None:
         write(f"from     {_day(held.oldest)} to {_day(held.newest)}")
+    if hits or misses:
+        share = f"{hits:,} hits of {hits + misses:,} ({hits / (hits + misses):.1%})"
+        write(f"lookups  {share} in {_DAYS} days, {saved:,.4f} dollars saved")
+    if ttl is not None:
+        write(f"expire   after {ttl / 86_400:g} days (store.ttl)")
     if held.models:
         rows = sorted(held.models.items(), key=lambda pair: -pair[1])
         write("\n" + table(["model", "answers"], rows))
+    if popular:
+        asked_rows = [(one.lookups, _day(one.last), one.model, one.prompt) for one in popular]
+        write("\n" + table(["asked", "last", "model", "prompt"], asked_rows))
     for warning in warnings:
         say(f"warning: {warning}")
 
@@ -135,16 +164,6 @@ def _written(out: str) -> AbstractContextManager[IO[Any]]:
         return Path(out).open("wb")
     except OSError as error:
         raise ConfigError(f"cannot write {out}: {error.strerror}", mend="choose another file") from error
-
-
-def _seconds(age: str) -> float:
-    try:
-        seconds = float(age[:-1]) * UNITS[age[-1:]]
-    except (ValueError, KeyError):
-        seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise ConfigError(f"cannot read the age {age!r}", mend="write a number and m, h, d or w: 12h, 30d")
-    return seconds
 
 
 def _listed(counts: dict[str, int]) -> str:

@@ -1,0 +1,1 @@
+"""Which entries stay where there is no room for all of them."""
