@@ -24,7 +24,16 @@ from jinja2.utils import missing
 from agentic_synth.errors import RecipeError
 from agentic_synth.recipes.near import listed, nearest
 
-__all__ = ["RESERVED", "Expression", "RowError", "Template", "compile_expression", "compile_template"]
+__all__ = [
+    "RESERVED",
+    "Expression",
+    "RowError",
+    "Template",
+    "compile_expression",
+    "compile_template",
+    "parse",
+    "sandbox",
+]
 
 MAX_SIZE: Final = 1_000_000
 """Characters or items that one operation of a template may make."""
@@ -120,15 +129,16 @@ def _tojson(value: Any, indent: int | None = None) -> str:
 
 
 @functools.cache
-def _environment() -> _Sandbox:
-    sandbox = _Sandbox(undefined=_Missing, keep_trailing_newline=True, autoescape=False)
+def sandbox() -> _Sandbox:
+    """The one environment of all templates."""
+    made = _Sandbox(undefined=_Missing, keep_trailing_newline=True, autoescape=False)
     for name in ("lipsum", "cycler", "joiner"):
-        del sandbox.globals[name]
-    del sandbox.filters["random"]  # a row's randomness comes from its seed alone
+        del made.globals[name]
+    del made.filters["random"]  # a row's randomness comes from its seed alone
     for name in ("center", "indent", "batch", "slice", "format"):
-        sandbox.filters[name] = _guarded(name, sandbox.filters[name])
-    sandbox.filters["tojson"] = _tojson
-    return sandbox
+        made.filters[name] = _guarded(name, made.filters[name])
+    made.filters["tojson"] = _tojson
+    return made
 
 
 RESERVED: Final = frozenset(
@@ -232,29 +242,34 @@ def _placed(text: str, where: str, *, expression: bool) -> _Ready:
 @functools.lru_cache(maxsize=256)
 def _ready(text: str, expression: bool) -> _Ready:
     """Compile *text*; a recipe is read more than once before it runs, and compiling is what takes the time."""
-    tree = _parsed(text, expression)
+    tree = parse(text, expression)
     if next(tree.find_all(_OUTSIDE), None) is not None:
         mend = "Write the text into the recipe itself."
         raise RecipeError("a template cannot include, import or extend another one", mend=mend)
     try:
         names = frozenset(meta.find_undeclared_variables(tree))
-        globals_ = _environment().globals
+        globals_ = sandbox().globals
         shared = not any(name.name in globals_ for name in tree.find_all(nodes.Name))
-        return _Ready(_environment().from_string(tree), names, shared)
+        return _Ready(sandbox().from_string(tree), names, shared)
     except TemplateSyntaxError as error:
         raise _unreadable(error) from None
 
 
-def _parsed(text: str, expression: bool) -> nodes.Template:
+def parse(text: str, expression: bool) -> nodes.Template:
+    """The syntax tree of *text*.
+
+    Raises:
+        RecipeError: it cannot be read.
+    """
     try:
-        parser = Parser(_environment(), text, state="variable" if expression else None)
+        parser = Parser(sandbox(), text, state="variable" if expression else None)
         tree = _parse_expression(parser) if expression else parser.parse()
     except TemplateSyntaxError as error:
         mend = "An expression is written without braces: `price * 2`, not `{{ price * 2 }}`."
         raise _unreadable(error, mend if expression and "{{" in text else "") from None
     except RecursionError:
         raise RecipeError("the template is nested too deeply") from None
-    tree.set_environment(_environment())
+    tree.set_environment(sandbox())
     return tree
 
 
@@ -270,7 +285,7 @@ def _unreadable(error: TemplateSyntaxError, mend: str = "") -> RecipeError:
     message = (error.message or "the template cannot be read").rstrip(".")
     unknown = re.fullmatch(r"No (filter|test) named '(\w+)'", message)
     if unknown and not mend:
-        known = _environment().filters if unknown[1] == "filter" else _environment().tests
+        known = sandbox().filters if unknown[1] == "filter" else sandbox().tests
         message = f"there is no {unknown[1]} called `{unknown[2]}`"
         mend = nearest(unknown[2], known, sentence=True)
         if unknown[2] == "random":

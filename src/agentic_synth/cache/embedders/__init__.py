@@ -1,0 +1,1 @@
+"""Texts as vectors: one Protocol, local models and an upstream behind it."""

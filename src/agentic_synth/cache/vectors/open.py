@@ -1,0 +1,41 @@
+"""The door: a kind of index by the name a user writes."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from agentic_synth.cache.vectors.index import Format
+from agentic_synth.errors import ConfigError
+
+__all__ = ["IndexName", "open_format"]
+
+IndexName: TypeAlias = Literal["usearch", "exact", "ruvector"]
+
+
+def open_format(name: IndexName = "usearch") -> Format:
+    """The index *name*, for partitions that have outgrown a plain scan.
+
+    Raises:
+        ConfigError: there is none of this name, or its package is not installed.
+    """
+    extra = "ruvector" if name == "ruvector" else "semantic"
+    try:
+        match name:
+            case "usearch":
+                from agentic_synth.cache.vectors.usearch import UsearchFormat  # noqa: PLC0415
+
+                return UsearchFormat()
+            case "exact":
+                from agentic_synth.cache.vectors.exact import ExactFormat  # noqa: PLC0415
+
+                return ExactFormat()
+            case "ruvector":
+                from agentic_synth.cache.vectors.ruvector import RuvectorFormat  # noqa: PLC0415
+
+                return RuvectorFormat()
+    except ImportError as error:
+        raise ConfigError(
+            f"the vector index {name!r} needs a package that is not installed ({error})",
+            mend=f"pip install 'agentic-synth[{extra}]'",
+        ) from error
+    raise ConfigError(f"there is no vector index {name!r}", mend="choose one of: usearch, exact, ruvector")
