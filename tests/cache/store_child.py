@@ -1,4 +1,4 @@
-"""A process of its own that writes to a store, or begins a run, until it is done or killed."""
+"""A process of its own that writes to a store, begins a run, or holds a lease, until it is done or killed."""
 
 from __future__ import annotations
 
@@ -35,6 +35,20 @@ async def begin(path: str, identity: str) -> None:
     await asyncio.Event().wait()
 
 
+async def lease(path: str) -> None:
+    """Take the lease on the plain request, say so, and wait to be killed."""
+    assert SqliteStore(path).leases.take(ask().draw)
+    sys.stdout.write("leased\n")
+    sys.stdout.flush()
+    await asyncio.Event().wait()
+
+
 if __name__ == "__main__":
     mode, place, *rest = sys.argv[1:]
-    asyncio.run(write(place, int(rest[0]), int(rest[1])) if mode == "write" else begin(place, rest[0]))
+    match mode:
+        case "write":
+            asyncio.run(write(place, int(rest[0]), int(rest[1])))
+        case "begin":
+            asyncio.run(begin(place, rest[0]))
+        case "lease":
+            asyncio.run(lease(place))

@@ -38,6 +38,7 @@ REQUEST = st.builds(
     tools=st.lists(OBJECT, max_size=2).map(tuple),
     tool_choice=JSON,
     namespace=NASTY,
+    kind=st.sampled_from(["chat", "embedding"]),
     draw=st.builds(Draw, lineage=NASTY | TEXT, sample=st.integers(0, 12), attempt=st.integers(0, 12)),
 )
 
@@ -54,7 +55,7 @@ def _exactly(value: Any) -> Any:
 
 
 def _identity(request: Request, origin: str) -> str:
-    names = ["model", "messages", "parameters", "schema", "tools", "tool_choice", "namespace", "draw"]
+    names = ["model", "messages", "parameters", "schema", "tools", "tool_choice", "namespace", "kind", "draw"]
     return repr([origin, *(_freeze(_exactly(getattr(request, name))) for name in names)])
 
 
@@ -76,6 +77,11 @@ def _request(**changes: Any) -> Request:
 @example(_request(parameters={"a": None}), _request(parameters={}), "", "")
 @example(_request(schema={}), _request(schema=None), "", "")
 @example(_request(messages=(Message("user", None),)), _request(messages=(Message("user", ""),)), "", "")
+@example(_request(tools=({"a": 1},)), _request(tools=({"a": 1.0},)), "", "")
+@example(_request(tools=({},)), _request(tools=()), "", "")
+@example(_request(tool_choice="auto"), _request(tool_choice=None), "", "")
+@example(_request(kind="embedding"), _request(), "", "")
+@example(_request(draw=Draw("7.0")), _request(draw=Draw("7.0/")), "", "")
 @example(_request(draw=Draw("1:2", 3)), _request(draw=Draw("2", 3, 1)), "", "")
 @example(_request(draw=Draw("", 1, 11)), _request(draw=Draw("", 11, 1)), "", "")
 def test_two_requests_share_a_key_only_if_they_are_the_same(one: Request, two: Request, here: str, there: str) -> None:
@@ -99,6 +105,8 @@ def test_the_order_of_a_callers_dict_and_how_it_is_carried_are_no_part_of_the_ke
         deadline=5.0,
         priority=3,
         reuse="refresh",
+        dedup=False,
+        run="3k9",
     )
     assert key_of(request_, ORIGIN) == key_of(other, ORIGIN)
 

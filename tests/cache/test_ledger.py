@@ -104,8 +104,8 @@ async def test_each_short_run_of_an_epoch_gives_another_pass(ledger: Ledger) -> 
     assert [output.passes for output in outputs] == [0, 1, 1, 2, 2]
     assert [output.delivered_incomplete for output in outputs] == [False, True, True, True, False]
     fresh = await _run(ledger, fresh=True, end="short")
-    assert fresh == Output(epoch=1, passes=0, delivered_incomplete=False)
-    assert await ledger.open_output(OUT) == Output(epoch=1, passes=1, delivered_incomplete=True)
+    assert fresh == Output(epoch=1, passes=0, delivered_incomplete=False, delivered_rows=3)
+    assert await ledger.open_output(OUT) == Output(epoch=1, passes=1, delivered_incomplete=True, delivered_rows=3)
     assert await ledger.open_output("/another") == Output(0, 0, False)
 
 

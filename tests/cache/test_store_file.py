@@ -92,14 +92,17 @@ def test_a_file_that_is_no_database_is_damaged_and_says_the_mend(tmp_path: Path)
     assert (tmp_path / "s.db").read_bytes() == b"not a database at all" * 500
 
 
+_EMPTY_BYTES = 32 * 4_096
+
+
 async def test_damage_inside_is_told_by_reads_and_writes(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path)
     for number in range(200):
         await store.put(ask(str(number)), answer("x" * 1_000), Status.COMPLETE)
     await store.aclose()
     with store.path.open("r+b") as file:
-        file.seek(4_096)  # all pages but the first, which holds the schema
-        file.write(os.urandom(store.path.stat().st_size - 4_096))
+        file.seek(_EMPTY_BYTES)  # all pages but the first, which hold the schema
+        file.write(os.urandom(store.path.stat().st_size - _EMPTY_BYTES))
     store = SqliteStore(tmp_path)
     with pytest.raises(StoreError, match="damaged") as caught:
         store.get(ask("0").draw)

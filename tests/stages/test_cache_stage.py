@@ -77,16 +77,20 @@ class SlowStore(MemoryStore):
         self.disk = asyncio.Event()
         self.begun = asyncio.Event()
 
-    async def put(self, key: Key, response: Response, status: Status, reason: str = "") -> None:
+    async def put(
+        self, key: Key, response: Response, status: Status, reason: str = "", *, created: float | None = None
+    ) -> None:
         self.begun.set()
         await self.disk.wait()
-        await super().put(key, response, status, reason)
+        await super().put(key, response, status, reason, created=created)
 
 
 class FullDisk(MemoryStore):
     """A disk that takes nothing."""
 
-    async def put(self, key: Key, response: Response, status: Status, reason: str = "") -> None:
+    async def put(
+        self, key: Key, response: Response, status: Status, reason: str = "", *, created: float | None = None
+    ) -> None:
         raise StoreError("the disk is full")
 
 

@@ -16,7 +16,10 @@ import msgspec
 from agentic_synth.errors import InvalidRequest
 from agentic_synth.types import Draw, Kind, Message, Request
 
-__all__ = ["Key", "key_of", "redraw"]
+__all__ = ["AUDIT", "Key", "key_of", "lineage_of", "redraw", "request_of"]
+
+AUDIT = "audit"
+"""The lineage of answers that are kept to be looked at and never used again."""
 
 _DIGEST_BYTES = 16
 # The domains carry the version: a change of what is hashed changes them, so that old keys miss instead of lying.
@@ -37,6 +40,10 @@ class _Specification(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     tool_choice: Any = None
     namespace: str = ""
     kind: Kind = "chat"
+
+
+_read = msgspec.json.Decoder(_Specification).decode
+_CARRIED = tuple(name for name in _Specification.__struct_fields__ if name != "origin")
 
 
 class Key(NamedTuple):
@@ -80,9 +87,25 @@ def key_of(request: Request, origin: str) -> Key:
     return Key(_draw_of(spec, request.draw), spec, canonical, _run_of(request.draw))
 
 
+def request_of(canonical: bytes, lineage: str) -> tuple[Request, str]:
+    """The request that was written as ``Key.canonical``, and its origin: the first draw of *lineage*.
+
+    Raises:
+        msgspec.DecodeError: it was written by another version.
+    """
+    asked = _read(canonical)
+    fields = {name: getattr(asked, name) for name in _CARRIED}
+    return Request(**fields, draw=Draw(lineage)), asked.origin
+
+
 def redraw(key: Key, draw: Draw) -> Key:
     """The key of another *draw* of the same specification, a quarter of the cost of :func:`key_of`."""
     return Key(_draw_of(key.spec, draw), key.spec, key.canonical, _run_of(draw))
+
+
+def lineage_of(seed: int, epoch: int) -> str:
+    """What the draws of a run are named after: runs of one seed and epoch share them, plain requests those of 0, 0."""
+    return "" if seed == epoch == 0 else f"{seed}.{epoch}"
 
 
 def _run_of(draw: Draw) -> str:

@@ -51,8 +51,11 @@ def as_stored(response: Response, status: Status, created: float, reason: str) -
 
 
 def row_of(key: Key, stored: Stored) -> Row:
-    """The row that *stored* is written as."""
-    asked, response = _asked(key.canonical), stored.response
+    """The row that *stored* is written as.
+
+    A copy of another answer keeps in its response what that once took, and its row counts nothing: it was paid once.
+    """
+    asked, response, hit = _asked(key.canonical), stored.response, stored.response.hit
     return Row(
         key.draw,
         key.spec,
@@ -61,14 +64,14 @@ def row_of(key: Key, stored: Stored) -> Row:
         asked.namespace,
         asked.model,
         f"{response.upstream}/{response.model}",
-        response.usage.input_tokens,
-        response.usage.output_tokens,
-        response.cost,
+        response.usage.input_tokens if hit is None else 0,
+        response.usage.output_tokens if hit is None else 0,
+        response.cost if hit is None else 0.0,
         stored.reason,
         key.canonical,
         _encode(response),
         key.lineage,
-        bytes.fromhex(response.hit.key) if response.hit is not None else None,
+        bytes.fromhex(hit.key) if hit is not None else None,
     )
 
 

@@ -56,6 +56,49 @@ MIGRATIONS: Sequence[Sequence[str]] = (
         # The run an answer was drawn in, and the draw it was copied from: a pool gives no run an answer twice.
         "ALTER TABLE answers ADD COLUMN lineage TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE answers ADD COLUMN source BLOB",
+        # What waits for a provider's batch. A request changes hands several times, so its bulk stands in a table of its
+        # own: an update rewrites the whole row.
+        """CREATE TABLE batches (
+            number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, upstream TEXT NOT NULL, origin TEXT NOT NULL,
+            state TEXT NOT NULL, requests INTEGER NOT NULL, size_bytes INTEGER NOT NULL, answered INTEGER NOT NULL,
+            sealed REAL NOT NULL, began REAL, submitted REAL, ended REAL, closed REAL, mark TEXT NOT NULL,
+            identity TEXT NOT NULL, reason TEXT NOT NULL, process TEXT NOT NULL)""",
+        "CREATE INDEX batches_state ON batches (state)",
+        """CREATE TABLE parked (
+            id INTEGER PRIMARY KEY, key BLOB NOT NULL, upstream TEXT NOT NULL, origin TEXT NOT NULL,
+            batch INTEGER, tries INTEGER NOT NULL, size_bytes INTEGER NOT NULL)""",
+        "CREATE UNIQUE INDEX parked_key ON parked (key)",
+        "CREATE INDEX parked_batch ON parked (batch)",
+        "CREATE TABLE parked_requests (id INTEGER PRIMARY KEY, schema BLOB, request BLOB NOT NULL)",
+        "CREATE TRIGGER parked_gone AFTER DELETE ON parked BEGIN DELETE FROM parked_requests WHERE id = old.id; END",
+        # What was asked in words, for semantic reuse: no id is given twice, so what is new has a higher one.
+        """CREATE TABLE texts (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, partition BLOB NOT NULL, key BLOB NOT NULL, created REAL NOT NULL,
+            used REAL NOT NULL, vector BLOB NOT NULL, text TEXT NOT NULL)""",
+        "CREATE UNIQUE INDEX texts_key ON texts (key, partition)",
+        "CREATE INDEX texts_partition ON texts (partition)",
+        "CREATE INDEX texts_used ON texts (used)",
+        "CREATE TABLE texts_identity (identity BLOB NOT NULL)",
+        "INSERT INTO texts_identity VALUES (randomblob(16))",
+        # Pairs of texts of which it is known whether one answer serves both.
+        """CREATE TABLE judgements (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, partition BLOB NOT NULL, asked TEXT NOT NULL, stored TEXT NOT NULL,
+            similarity REAL NOT NULL, right INTEGER NOT NULL, at REAL NOT NULL)""",
+        # Which draws are asked for, and how the lookups of each day fared.
+        """CREATE TABLE accesses (
+            key BLOB PRIMARY KEY, count INTEGER NOT NULL, rank REAL NOT NULL, last REAL NOT NULL, hours BLOB NOT NULL)
+            WITHOUT ROWID""",
+        """CREATE TABLE lookups (
+            day INTEGER PRIMARY KEY, hits INTEGER NOT NULL, misses INTEGER NOT NULL, saved REAL NOT NULL)""",
+    ),
+    (
+        # What was paid in each hour, and beside it what was paid before anybody asked; which draws that was for; and
+        # requests that are popular although their answers were pruned.
+        """CREATE TABLE spending (
+            hour INTEGER PRIMARY KEY, dollars REAL NOT NULL DEFAULT 0, calls INTEGER NOT NULL DEFAULT 0,
+            ahead_dollars REAL NOT NULL DEFAULT 0, ahead_calls INTEGER NOT NULL DEFAULT 0)""",
+        "CREATE TABLE warmed (key BLOB PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID",
+        "CREATE TABLE remembered (key BLOB PRIMARY KEY, lineage TEXT NOT NULL, cost REAL, request BLOB NOT NULL)",
     ),
 )
 """Step *n* brings a file from version *n* to *n + 1*; a step that was released is never edited, only followed."""

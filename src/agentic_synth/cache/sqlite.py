@@ -12,10 +12,13 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from agentic_synth.cache.accesses import Accesses, Tally
 from agentic_synth.cache.key import Key
+from agentic_synth.cache.leases import FileLeases
+from agentic_synth.cache.pool import MOST_READ_AT_ONCE, Originals, make_index, originals_in
 from agentic_synth.cache.records import as_stored, decode, row_of
 from agentic_synth.cache.schema import Synchronous, explain, network_file_system, open_database, store_file
-from agentic_synth.cache.store import Contents, Status, Stored, StoreStatistics, overrules
+from agentic_synth.cache.store import Contents, Status, Stored, StoreStatistics, expired, overrules
 from agentic_synth.cache.upkeep import clear, contents, export
 from agentic_synth.cache.writer import Entry, Writer
 from agentic_synth.errors import StoreError
@@ -34,8 +37,8 @@ class SqliteStore:
     *path* is the file where its name ends in ``.sqlite`` or ``.db``, else a directory that holds ``store.sqlite``.
     With ``synchronous="normal"`` an answer survives ``kill -9``, with ``"full"`` a power loss too. May be opened
     anywhere; put and mark belong to a running loop, one at a time. Under load a put waits up to *linger* seconds for
-    company in its commit: longer is less CPU, shorter less latency. *wall* tells the unix time, *mounts* is the
-    system's table of mounted file systems.
+    company in its commit: longer is less CPU, shorter less latency. An answer older than *ttl* seconds is a miss.
+    *wall* tells the unix time, *mounts* is the system's table of mounted file systems.
 
     Raises:
         StoreError: the file cannot be opened, is damaged, foreign, or of a newer version.
@@ -47,11 +50,13 @@ class SqliteStore:
         synchronous: Synchronous = "normal",
         *,
         linger: float = 0.005,
+        ttl: float | None = None,
         wall: Callable[[], float] = time.time,
         mounts: Path = Path("/proc/mounts"),
     ) -> None:
         self.path = store_file(path)
         self._wall = wall
+        self._ttl = ttl
         self._reader = open_database(self.path, synchronous)
         self._cursor = self._reader.cursor()
         writing = open_database(self.path, synchronous)
@@ -59,10 +64,15 @@ class SqliteStore:
         self._writer = Writer(writing, self.path, self._settle, linger=linger)
         # What the file does not show yet: the last entry of each key that is on its way to it.
         self._pending: dict[bytes, Entry] = {}
+        self.leases = FileLeases(self.path.with_name(self.path.name + "-leases"))
+        self._indexing = asyncio.Lock()
+        self._indexed = False
         self._ended: asyncio.Task[None] | None = None
         self._waiting = 0
         self._hits = self._misses = self._written = self._failed = 0
-        self._saved = 0.0
+        self._saved = self._dollars = 0.0
+        self._calls = 0
+        self.accesses = Accesses(self, self._post, self._tally, wall)
         self._warnings = _on_network(self.path, mounts)
         self._unseen_error = ""
 
@@ -71,13 +81,17 @@ class SqliteStore:
         """What the user should know: a network file system, a change of status that could not be written."""
         return (*self._warnings, self._unseen_error) if self._unseen_error else self._warnings
 
-    def get(self, key: bytes) -> Stored | None:
+    def get(self, key: bytes, *, counts: bool = True) -> Stored | None:
         """The answer stored under ``Key.draw``, whatever its status.
 
         Raises:
             StoreError: the file cannot be read.
         """
         stored = self._look(key)
+        if stored is not None and expired(stored.created, self._wall(), self._ttl):
+            stored = None
+        if not counts:
+            return stored
         if stored is not None and stored.status is Status.COMPLETE:
             self._hits += 1
             self._saved += stored.response.cost or 0.0
@@ -100,10 +114,12 @@ class SqliteStore:
             # Written by another version with values this one does not know: asked anew, it is stored anew.
             return None
 
-    async def put(self, key: Key, response: Response, status: Status, reason: str = "") -> None:
+    async def put(
+        self, key: Key, response: Response, status: Status, reason: str = "", *, created: float | None = None
+    ) -> None:
         """Store an answer and return when it is durable; see :class:`ResponseStore`."""
         loop = asyncio.get_running_loop()
-        stored = as_stored(response, status, self._wall(), reason)
+        stored = as_stored(response, status, self._wall() if created is None else created, reason)
         try:
             row = row_of(key, stored)
         except (UnicodeEncodeError, TypeError, OverflowError) as error:
@@ -113,6 +129,9 @@ class SqliteStore:
         seen = stored if before is None or overrules(status, before.status) else before
         self._submit(Entry(loop, future=future, key=key.draw, seen=seen, row=row))
         self._waiting += 1
+        if row.source is None:
+            self._calls += 1
+            self._dollars += row.cost or 0.0
         await future
 
     def mark(self, key: bytes, status: Status, reason: str) -> None:
@@ -128,6 +147,19 @@ class SqliteStore:
 
         seen = Stored(status, before.response, before.created, reason)
         self._submit(Entry(asyncio.get_running_loop(), key=key, seen=seen, work=update))
+
+    async def originals(self, key: Key) -> Originals:
+        """What a pool may take; the first time, all answers are indexed by their specification."""
+        async with self._indexing:
+            if not self._indexed:
+                await self.perform(make_index)
+                self._indexed = True
+        found = self.read(lambda connection: originals_in(connection, key, MOST_READ_AT_ONCE))
+        if len(found.keys) >= MOST_READ_AT_ONCE:
+            found = await self.perform(lambda connection: originals_in(connection, key))
+        on_their_way = [entry.row for entry in self._pending.values() if entry.row is not None]
+        copied = [row.source for row in on_their_way if (row.spec, row.lineage) == (key.spec, key.lineage)]
+        return found._replace(copied=found.copied.union(source for source in copied if source is not None))
 
     async def perform(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run *work* on the writer's thread, in a transaction of its own; return what it returned once durable."""
@@ -155,8 +187,10 @@ class SqliteStore:
         Cancelling it gives up the waiting, never the writes.
         """
         if self._ended is None:
+            self.accesses.flush()
             # The reader first: the last connection to close moves the log into the file, and that is the writer's work.
             self._reader.close()
+            self.leases.close()
             self._ended = asyncio.create_task(self._writer.aclose())
         await asyncio.shield(self._ended)
 
@@ -183,6 +217,12 @@ class SqliteStore:
                 yield connection
         except sqlite3.Error as error:
             raise explain(error, self.path) from error
+
+    def _tally(self) -> Tally:
+        return Tally(self._hits, self._misses, self._saved, self._dollars, self._calls)
+
+    def _post(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        self._submit(Entry(asyncio.get_running_loop(), work=work))
 
     def _submit(self, entry: Entry) -> None:
         if self._ended is not None:

@@ -8,10 +8,13 @@ from typing import Any, Protocol
 
 import msgspec
 
+from agentic_synth.cache.accesses import AccessLog
 from agentic_synth.cache.key import Key
+from agentic_synth.cache.leases import Leases
+from agentic_synth.cache.pool import Originals
 from agentic_synth.types import Response
 
-__all__ = ["Contents", "ResponseStore", "Status", "StoreStatistics", "Stored", "overrules"]
+__all__ = ["Contents", "ResponseStore", "Status", "StoreStatistics", "Stored", "expired", "overrules"]
 
 
 class Status(StrEnum):
@@ -73,22 +76,39 @@ class ResponseStore(Protocol):
         """What the user should know about where the store lies or how it fares; empty when all is well."""
         ...
 
-    def get(self, key: bytes) -> Stored | None:
+    @property
+    def leases(self) -> Leases:
+        """Who of those that share the store may ask for which draw."""
+        ...
+
+    @property
+    def accesses(self) -> AccessLog:
+        """Which draws are asked for."""
+        ...
+
+    def get(self, key: bytes, *, counts: bool = True) -> Stored | None:
         """The answer stored under ``Key.draw``, whatever its status; cheap enough for the event loop.
 
         An answer that this process is still writing is found too: it may be served up to one commit before it is
-        durable.
+        durable. Whoever only looks, and serves it to nobody, says that it *counts* for no hit and no miss.
         """
         ...
 
-    async def put(self, key: Key, response: Response, status: Status, reason: str = "") -> None:
+    async def put(
+        self, key: Key, response: Response, status: Status, reason: str = "", *, created: float | None = None
+    ) -> None:
         """Store an answer and return when it is durable.
 
-        Cancelling the caller gives up the waiting, never the write.
+        A copy of another draw's answer is as old as that: *created*; any other is made now. Cancelling the
+        caller gives up the waiting, never the write.
 
         Raises:
             StoreError: it could not be written; the store goes on with the next.
         """
+        ...
+
+    async def originals(self, key: Key) -> Originals:
+        """The complete answers to ``key.spec`` that other runs than that of ``key.lineage`` have paid for."""
         ...
 
     def mark(self, key: bytes, status: Status, reason: str) -> None:
@@ -117,6 +137,11 @@ class ResponseStore(Protocol):
     async def aclose(self) -> None:
         """Commit everything queued, then close; a second time does nothing."""
         ...
+
+
+def expired(created: float, now: float, ttl: float | None) -> bool:
+    """Whether an answer of the instant *created* is too old to be served; one from the future was made now."""
+    return ttl is not None and now - created > ttl
 
 
 def overrules(new: Status, old: Status) -> bool:

@@ -32,7 +32,7 @@ _LARGEST_INSERT = 64  # rows in one statement
 _ROW_OVERHEAD_BYTES = 8_192  # an answer dirties a page of the table and one of the index
 _IDLE_SECONDS = 0.2
 _CHECKPOINT_IDLE_BYTES = 1 << 20
-_CHECKPOINT_BUSY_BYTES = 4 << 20
+_CHECKPOINT_BUSY_BYTES = 8 << 20  # the same pages are written again and again: the later, the fewer copies
 
 
 class Entry:
@@ -152,7 +152,9 @@ class Writer:
             connection.execute("BEGIN IMMEDIATE")
             work = group[0].work
             if work is not None:
+                before = connection.total_changes
                 group[0].result = work(connection)
+                self._unchecked_bytes += (connection.total_changes - before) * _ROW_OVERHEAD_BYTES
             else:
                 self._insert([entry.row for entry in group if entry.row is not None])
             connection.execute("COMMIT")

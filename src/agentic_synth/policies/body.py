@@ -22,14 +22,20 @@ class Ending(msgspec.Struct, frozen=True):
 
 
 class WatchedBody:
-    """*body*, and one call of *ended*: at its end, its failure, its close, or when it is thrown away."""
+    """*body*, and one call of *ended*: at its end, its failure, its close, or when it is thrown away.
 
-    __slots__ = ("_body", "_characters", "_ended", "_source", "_usage")
+    The delta that tells the usage gets the cost that *price* puts on it.
+    """
 
-    def __init__(self, body: DeltaStream, ended: Callable[[Ending], None]) -> None:
+    __slots__ = ("_body", "_characters", "_ended", "_price", "_source", "_usage")
+
+    def __init__(
+        self, body: DeltaStream, ended: Callable[[Ending], None], price: Callable[[Usage], float] | None = None
+    ) -> None:
         self._body = body
         self._source: AsyncIterator[Delta] | None = None
         self._ended: Callable[[Ending], None] | None = ended
+        self._price = price
         self._usage: Usage | None = None
         self._characters = 0
 
@@ -50,6 +56,8 @@ class WatchedBody:
             raise
         if delta.usage is not None:
             self._usage = delta.usage
+            if self._price is not None:
+                delta = msgspec.structs.replace(delta, cost=self._price(delta.usage))
         self._characters += len(delta.text) + len(delta.reasoning)
         return delta
 
@@ -69,7 +77,9 @@ class WatchedBody:
         self._end(None, whole=False)
 
 
-def watch(reply: Reply, body: DeltaStream, ended: Callable[[Ending], None]) -> Reply:
+def watch(
+    reply: Reply, body: DeltaStream, ended: Callable[[Ending], None], price: Callable[[Usage], float] | None = None
+) -> Reply:
     """*reply* with its *body* watched."""
-    watched = WatchedBody(body, ended)
+    watched = WatchedBody(body, ended, price)
     return msgspec.structs.replace(reply, response=msgspec.structs.replace(reply.response, body=watched))
