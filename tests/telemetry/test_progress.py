@@ -96,12 +96,14 @@ def test_zeros_are_left_out_and_the_rest_is_said() -> None:
 def test_what_waits_for_a_permit_is_not_in_flight() -> None:
     calm = Traffic(in_flight=12, waiting=0, limit=64, refused=0.001, breaker="closed")
     assert parts(snapshot(asked=1, rows=1, traffic=calm), None) == ["1/1 row", "$0.2500", "12 in flight"]
-    busy = Traffic(in_flight=64, waiting=960, limit=64, refused=0.05, breaker="half_open")
+    busy = Traffic(in_flight=64, waiting=960, limit=64, refused=0.05, breaker="half_open", fallbacks=1_200, hedges=3)
     assert parts(snapshot(traffic=busy), None)[2:] == [
         "64 of 64 in flight",
         "960 waiting",
         "5% refused (429)",
         "breaker half open",
+        "1,200 by a fallback",
+        "3 hedged",
     ]
 
 

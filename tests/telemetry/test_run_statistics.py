@@ -7,7 +7,7 @@ import json
 from agentic_synth.telemetry.counts import Counts
 from agentic_synth.telemetry.memory import peak_memory_bytes
 from agentic_synth.telemetry.run_statistics import RunStatistics
-from agentic_synth.types import Response, Usage
+from agentic_synth.types import Hit, Response, Usage
 
 PAID = Response(
     text="x",
@@ -26,7 +26,8 @@ def test_wire_store_and_failures_are_told_apart() -> None:
         statistics.record_sent()
         statistics.record_response(PAID, purpose)
     statistics.record_sent()
-    statistics.record_response(Response(model="gpt", upstream="openai", cost=0.5, stored=True))
+    pool = Hit(kind="pool", key="00")
+    statistics.record_response(Response(model="gpt", upstream="openai", cost=0.5, stored=True, hit=pool))
     statistics.record_sent()
     statistics.record_response(Response(model="gpt", upstream="openai", cost=0.5, seconds=0.4, attempts=3))
     statistics.record_sent()
@@ -45,6 +46,7 @@ def test_wire_store_and_failures_are_told_apart() -> None:
         "failures": 2,
         "failure_reasons": {"BudgetSpent": 1, "Overloaded": 1},
     }
+    assert told["from"] == {"answered": 4, "pool": 1}
     assert told["rows"] == {"asked": 5, "accepted": 3, "rejected": 1, "reasons": {"gate: length": 1}}
     assert told["tokens"] == {"input": 30, "output": 60, "cached": 9, "reasoning": 12, "estimated": False}
     assert (told["dollars"], told["dollars_saved"], told["unpriced"]) == (2.0, 0.5, 0)
@@ -109,3 +111,13 @@ def test_peak_memory_is_that_of_this_process() -> None:
     peak = peak_memory_bytes()
     assert peak is not None
     assert 10_000_000 < peak < 10_000_000_000
+
+
+def test_what_we_gave_up_ourselves_is_no_failure_but_its_tries_are_counted() -> None:
+    statistics = RunStatistics()
+    for attempts in (0, 0, 3):
+        statistics.record_sent()
+        statistics.record_cancelled(attempts, "repair")
+    told = statistics.as_dict(1.0)["requests"]
+    assert (told["attempts"], told["retries"], told["repairs"], told["failures"]) == (3, 2, 1, 0)
+    assert statistics.in_flight == 0

@@ -53,12 +53,14 @@ class Output(NamedTuple):
     """How a run of this output is to draw.
 
     *passes* counts the runs of this epoch that ended short, each of which gives the refills another pass.
-    *delivered_incomplete* says that the last run which delivered this output left it short of rows.
+    *delivered_incomplete* says that the last run which delivered this output left it short of rows, *delivered_rows* is
+    how many it has.
     """
 
     epoch: int
     passes: int
     delivered_incomplete: bool
+    delivered_rows: int = 0
 
 
 class Journal(Protocol):
@@ -179,6 +181,8 @@ def _open_output(connection: sqlite3.Connection, out: str, fresh: bool) -> Outpu
         "SELECT count(*) FROM runs WHERE out = ? AND epoch = ? AND state = 'short'", (out, epoch)
     ).fetchone()
     delivered = connection.execute(
-        "SELECT state FROM runs WHERE out = ? AND delivered ORDER BY number DESC LIMIT 1", (out,)
+        "SELECT state, accepted FROM runs WHERE out = ? AND delivered ORDER BY number DESC LIMIT 1", (out,)
     ).fetchone()
-    return Output(epoch, passes, delivered is not None and delivered[0] != "complete")
+    if delivered is None:
+        return Output(epoch, passes, delivered_incomplete=False)
+    return Output(epoch, passes, delivered[0] != "complete", delivered[1])

@@ -96,10 +96,12 @@ def parts(now: Snapshot, rate: float | None) -> list[str]:
     """What is said of the run, the most important first; zeros are left out."""
     asked = now.rows_asked
     said = [f"{now.rows_made:,}/{counted(asked, 'row')}" if asked is not None else counted(now.rows_made, "row")]
-    if rate is not None:
+    if rate is not None and not (now.batches and not rate):
         said.append(f"{rate:,.1f}/s" if rate < 100 else f"{rate:,.0f}/s")
         if asked is not None and rate > 0 and now.rows_made < asked:
             said.append(f"{duration((asked - now.rows_made) / rate)} left")
+    if now.batches:
+        said.append(now.batches)
     if now.dollars:
         said.append(dollars(now.dollars))
     said += _traffic(now)
@@ -118,6 +120,8 @@ def parts(now: Snapshot, rate: float | None) -> list[str]:
 def _traffic(now: Snapshot) -> Iterator[str]:
     """What is on the wire; what holds it back is said where something does."""
     traffic = now.traffic
+    if now.batches and not now.in_flight:
+        return
     if traffic is None:
         yield f"{now.in_flight:,} in flight"
         return
@@ -130,6 +134,10 @@ def _traffic(now: Snapshot) -> Iterator[str]:
         yield f"{traffic.refused:.0%} refused (429)"
     if traffic.breaker != "closed":
         yield f"breaker {traffic.breaker.replace('_', ' ')}"
+    if traffic.fallbacks:
+        yield f"{traffic.fallbacks:,} by a fallback"
+    if traffic.hedges:
+        yield f"{traffic.hedges:,} hedged"
 
 
 def bar(now: Snapshot) -> str:

@@ -56,11 +56,19 @@ class EngineCollector(Collector):
             yield gauge
         calls = CounterMetricFamily("synth_upstream_calls", "Calls by outcome", labels=["upstream", "outcome"])
         waited = CounterMetricFamily("synth_upstream_waited_seconds", "Time in the queue", labels=["upstream"])
+        tries = CounterMetricFamily("synth_upstream_retries", "Tries after a request's first", labels=["upstream"])
+        others = CounterMetricFamily("synth_upstream_fallbacks", "Answers in place of others", labels=["upstream"])
+        hedges = CounterMetricFamily("synth_upstream_hedges", "Calls made twice", labels=["upstream"])
+        trips = CounterMetricFamily("synth_upstream_circuit_trips", "How often it opened", labels=["upstream"])
         state = GaugeMetricFamily("synth_upstream_circuit", "1 for the breaker's state", labels=["upstream", "state"])
         for name, told in upstreams.items():
             waited.add_metric([name], told["limiter"]["waited_seconds"])
+            tries.add_metric([name], told["route"]["retries"])
+            others.add_metric([name], told["route"]["fallbacks"])
+            hedges.add_metric([name], told.get("hedge", {}).get("hedges", 0))
+            trips.add_metric([name], told["breaker"]["trips"])
             for outcome in _OUTCOMES:
                 calls.add_metric([name, outcome], told["limiter"][outcome])
             for each in _STATES:
                 state.add_metric([name, each], told["breaker"]["state"] == each)
-        yield from (calls, waited, state)
+        yield from (calls, waited, tries, others, hedges, trips, state)

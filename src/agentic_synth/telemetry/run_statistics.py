@@ -11,7 +11,7 @@ from agentic_synth.telemetry.histogram import Histogram
 from agentic_synth.telemetry.memory import peak_memory_bytes
 from agentic_synth.types import Response, Usage
 
-__all__ = ["Purpose", "RunStatistics", "Snapshot", "Traffic"]
+__all__ = ["Purpose", "RunStatistics", "Snapshot", "Traffic", "source_of"]
 
 Purpose: TypeAlias = Literal["answer", "repair", "regeneration"]
 """Why a model is asked: for the first answer, to correct one, or for another one in place of one that was rejected."""
@@ -20,7 +20,8 @@ Purpose: TypeAlias = Literal["answer", "repair", "regeneration"]
 class Traffic(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How the upstreams of a run take it: calls on the wire, requests that *wait* for a permit, the limit on both.
 
-    *refused* is the share of calls that were answered 429, *breaker* the state of the worst breaker.
+    *refused* is the share of calls that were answered 429, *breaker* the state of the worst breaker. *fallbacks* are
+    answers of another upstream than was named, *hedges* calls made twice because the first was late.
     """
 
     in_flight: int
@@ -28,13 +29,15 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     limit: int
     refused: float
     breaker: str
+    fallbacks: int = 0
+    hedges: int = 0
 
 
 class Snapshot(msgspec.Struct, frozen=True, gc=False):
     """The few figures that are shown while a run goes on; *rows_asked* None means that nobody knows how many.
 
     Rows are *made* before they are accepted: those behind a slow one wait for it. *in_flight* counts requests, waiting
-    ones too, and *traffic* tells them apart where there is a wire.
+    ones too, and *traffic* tells them apart where there is a wire. *batches* says in words what waits at providers.
     """
 
     rows_asked: int | None
@@ -48,6 +51,12 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
     dollars: float | None
     seconds: float
     traffic: Traffic | None = None
+    batches: str = ""
+
+
+def source_of(response: Response) -> str:
+    """Where an answer came from: ``answered`` now, or how a stored one came to serve (``Hit.kind``)."""
+    return "answered" if response.hit is None else response.hit.kind
 
 
 class RunStatistics:
@@ -64,6 +73,7 @@ class RunStatistics:
         self.rejections = Counts()
         self.in_flight = 0
         self.from_store = 0
+        self.sources = Counts()
         self.attempts = 0
         self.repairs = 0
         self.regenerations = 0
@@ -76,6 +86,8 @@ class RunStatistics:
         self.tokens_estimated = False
         self.dollars = 0.0
         self.dollars_saved = 0.0
+        self._early = 0
+        self._early_dollars = 0.0
         self.unpriced = 0
         self.latency = Histogram()
         self.ttft = Histogram()
@@ -102,10 +114,33 @@ class RunStatistics:
         """An answer came: from the store, or from the wire with all the attempts it took."""
         self.in_flight -= 1
         self.models.add(response.model)
+        self.sources.add(source_of(response))
         if response.stored:
             self.from_store += 1
             self.dollars_saved += response.cost or 0.0
             return
+        self._pay(response, purpose)
+        self.latency.record(response.seconds)
+        if response.ttft is not None:
+            self.ttft.record(response.ttft)
+
+    def record_early(self, response: Response, purpose: Purpose = "answer") -> None:
+        """An answer was paid before the row that needs it is made: it then comes from the store, but saves nothing.
+
+        One of a provider's batch took no time on the wire.
+        """
+        self._early += 1
+        self._early_dollars += response.cost or 0.0
+        self._pay(response, purpose)
+        if response.seconds:
+            self.latency.record(response.seconds)
+
+    def record_in_vain(self, attempts: int, purpose: Purpose = "answer") -> None:
+        """So many tries of a request failed that will be asked again in another way."""
+        if attempts:
+            self._count(attempts, purpose)
+
+    def _pay(self, response: Response, purpose: Purpose) -> None:
         self.upstreams.add(response.upstream)
         self._count(response.attempts, purpose)
         usage = response.usage
@@ -118,9 +153,6 @@ class RunStatistics:
             self.unpriced += 1
         else:
             self.dollars += response.cost
-        self.latency.record(response.seconds)
-        if response.ttft is not None:
-            self.ttft.record(response.ttft)
 
     def record_failure(self, reason: str, attempts: int = 0, purpose: Purpose = "answer") -> None:
         """A request got no answer after *attempts* tries on the wire (none if we refused to send it)."""
@@ -129,9 +161,11 @@ class RunStatistics:
         if attempts:
             self._count(attempts, purpose)
 
-    def record_cancelled(self) -> None:
-        """A request that we gave up ourselves, which is nobody's failure."""
+    def record_cancelled(self, attempts: int = 0, purpose: Purpose = "answer") -> None:
+        """A request that we gave up ourselves after *attempts* tries, which is nobody's failure."""
         self.in_flight -= 1
+        if attempts:
+            self._count(attempts, purpose)
 
     def _count(self, attempts: int, purpose: Purpose) -> None:
         self.attempts += attempts
@@ -151,20 +185,21 @@ class RunStatistics:
             estimated=self.tokens_estimated,
         )
 
-    def snapshot(self, seconds: float, traffic: Traffic | None = None) -> Snapshot:
+    def snapshot(self, seconds: float, traffic: Traffic | None = None, batches: str = "") -> Snapshot:
         """What progress shows, *seconds* after the start."""
         return Snapshot(
             self.rows_asked,
-            self.rows_made,
+            max(self.rows_made, self.rows_accepted),
             self.rejections.total,
             self.in_flight,
-            self.from_store,
+            self._found(),
             self.attempts,
             self.retries,
             self.tokens_in + self.tokens_out,
             self._dollars(),
             seconds,
             traffic,
+            batches,
         )
 
     def as_dict(self, seconds: float) -> dict[str, Any]:
@@ -181,10 +216,11 @@ class RunStatistics:
                 "repairs": self.repairs,
                 "regenerations": self.regenerations,
                 "retries": self.retries,
-                "from_store": self.from_store,
+                "from_store": self._found(),
                 "failures": self.failures.total,
                 "failure_reasons": self.failures.as_dict(),
             },
+            "from": self.sources.as_dict(),
             "tokens": {
                 "input": self.tokens_in,
                 "output": self.tokens_out,
@@ -193,7 +229,7 @@ class RunStatistics:
                 "estimated": self.tokens_estimated,
             },
             "dollars": self._dollars(),
-            "dollars_saved": round(self.dollars_saved, 8),
+            "dollars_saved": round(max(0.0, self.dollars_saved - self._early_dollars), 8),
             "unpriced": self.unpriced,
             "seconds": round(seconds, 3),
             "rows_per_second": round(self.rows_accepted / seconds, 3) if seconds > 0 else None,
@@ -204,6 +240,10 @@ class RunStatistics:
             "upstreams": self.upstreams.as_dict(),
             "offline": "offline" in self.models.as_dict(),
         }
+
+    def _found(self) -> int:
+        """Requests that the store answered without having been paid in this run."""
+        return max(0, self.from_store - self._early)
 
     def _dollars(self) -> float | None:
         """None only where nothing that was paid has a price; otherwise the sum, with *unpriced* beside it."""
