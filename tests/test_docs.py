@@ -13,10 +13,11 @@ import msgspec
 import pytest
 
 from agentic_synth import errors
-from agentic_synth.config import FLAGS, VARIABLES, Config, load_config
+from agentic_synth.config import Config
 from agentic_synth.providers import PROVIDERS
 from agentic_synth.recipes.model import KINDS, ModelColumn, Recipe
 from agentic_synth.recipes.samplers_fake import SHORT_NAMES
+from agentic_synth.settings import FLAGS, VARIABLES, load_config
 from agentic_synth.testing.serve import SimulatorProcess
 from tests.docs_pages import ROOT, Reader, blocks_of, links_of, pages
 from tests.docs_reference import CLI_PAGE, sayings

@@ -7,14 +7,15 @@
     +- StoreError, OutputError             this machine's disk: full, read-only, locked, damaged
     +- InvalidRequest                      the upstream calls the request itself wrong; never retried
     +- Rejected                            we refused to send it
-    |  +- CircuitOpen, QueueFull, BudgetSpent, DeadlinePassed, NotCached
+    |  +- CircuitOpen, QueueFull, BudgetSpent, DeadlinePassed, Stopped, NotCached, Parked
     +- UpstreamError                       the other side failed
        +- RateLimited(retry_after), Overloaded, AttemptTimeout, ConnectFailed, BadReply
        |  +- Unreachable                a ConnectFailed where nobody has ever answered
        +- AuthFailed, QuotaSpent, UnknownModel
 
 Each class says by itself how the stages treat it, so that no stage asks for types: *retryable* (the same upstream may
-answer next time), *fallback* (another upstream may answer), *outcome* (what a limit and a breaker are told).
+answer next time), *fallback* (another upstream may answer), *outcome* (what a limit and a breaker are told),
+*divisible* (of several requests in one call, some alone may pass).
 """
 
 from __future__ import annotations
@@ -37,11 +38,13 @@ __all__ = [
     "NotCached",
     "OutputError",
     "Overloaded",
+    "Parked",
     "QueueFull",
     "QuotaSpent",
     "RateLimited",
     "RecipeError",
     "Rejected",
+    "Stopped",
     "StoreError",
     "SynthError",
     "UnknownModel",
@@ -56,6 +59,7 @@ class SynthError(Exception):
     attempts: int = 0
     retryable: ClassVar[bool] = False
     fallback: ClassVar[bool] = False
+    divisible: ClassVar[bool] = False
     outcome: ClassVar[Outcome] = Outcome.IGNORED
 
     def __init__(self, message: str, *, mend: str = "") -> None:
@@ -90,6 +94,8 @@ class OutputError(SynthError):
 class InvalidRequest(SynthError):
     """The upstream says that the request itself is wrong; sending it again cannot help."""
 
+    divisible = True
+
     def __init__(self, message: str, *, upstream: str = "", status: int | None = None, mend: str = "") -> None:
         super().__init__(message, mend=mend)
         self.upstream = upstream
@@ -113,20 +119,38 @@ class QueueFull(Rejected):
 class BudgetSpent(Rejected):
     """The spending budget does not cover this call."""
 
+    divisible = True
+
 
 class DeadlinePassed(Rejected):
-    """The request's deadline came before it could be sent."""
+    """The request's deadline came before its answer."""
+
+
+class Stopped(Rejected):
+    """The run of the request was stopped before this could be sent."""
 
 
 class NotCached(Rejected):
     """``only_if_cached`` was asked and the store has no valid answer."""
 
 
+class Parked(Rejected):
+    """The request was written down for a provider's batch; it has no answer before that has ended.
+
+    *batch* is the number of the batch that it is in already, None while it waits for one.
+    """
+
+    def __init__(self, message: str, *, batch: int | None = None, mend: str = "") -> None:
+        super().__init__(message, mend=mend)
+        self.batch = batch
+
+
 class UpstreamError(SynthError):
     """The upstream failed.
 
     *status* is the HTTP status where there was one, *headers* the reply's headers (lower-case names), *retry_after*
-    the seconds the upstream asks us to stay away.
+    the seconds the upstream asks us to stay away. Where the call carried several requests, *sharers* counts them, and
+    *chance* is one random number for them all, so that they wait equally long and can travel together again.
     """
 
     outcome = Outcome.DROPPED
@@ -148,6 +172,8 @@ class UpstreamError(SynthError):
         self.status = status
         self.headers = dict(headers or {})
         self.retry_after = retry_after
+        self.sharers = 1
+        self.chance: float | None = None
 
 
 class RateLimited(UpstreamError):

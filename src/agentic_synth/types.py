@@ -65,6 +65,28 @@ class Draw(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     attempt: int = 0
 
 
+class Meaning(msgspec.Struct, frozen=True, gc=False):
+    """What a recipe knows of a prompt: *text* is what its values say freely, *fixed* what must be equal to match.
+
+    Fixed are the template and every short value in it; a request without a meaning is its last message's text.
+    """
+
+    text: str
+    fixed: tuple[str, ...] = ()
+
+
+class Pack(msgspec.Struct, frozen=True, gc=False):
+    """How a request may travel with others of its kind in one call.
+
+    *task* is the last message with the names of its values in braces, *values* what stands there in this request;
+    *size* is the most that travel together, 0 to find out.
+    """
+
+    task: str
+    values: dict[str, str]
+    size: int = 0
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a caller asks of a model.
 
@@ -73,8 +95,10 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     (``temperature``, ``max_tokens``, ``top_p``, ``stop``, ``seed`` ...) plus anything extra the upstream takes.
     *schema* is the JSON Schema the answer must fit. *dedup* lets equal requests in flight share one call. *deadline* is
     an instant of the engine's clock; *priority* lower is served first, and requests of several *run*s take turns.
-    *slots* are the values that a recipe filled into the prompt: a semantic match must have the same. None of these is
-    part of the key.
+    *meaning* says what of the prompt a semantic match may compare, *pack* how it may share a call with others. *ahead*
+    says that nobody waits for the answer yet, so it is no sign of demand. *parked* says that the request may wait for a
+    provider's batch: it is written down instead of sent. A caller that judges every answer itself says *judged*: a
+    stored one that it found invalid before comes back to it too. None of these is part of the key.
     """
 
     model: str
@@ -92,7 +116,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     deadline: float | None = None
     priority: int = 0
     run: str = ""
-    slots: tuple[str, ...] = ()
+    meaning: Meaning | None = None
+    pack: Pack | None = None
+    ahead: bool = False
+    parked: bool = False
+    judged: bool = False
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -118,7 +146,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class Delta(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """A piece of a streamed answer; the last one carries *finish*, and *usage* where it is known.
+    """A piece of a streamed answer; the last one carries *finish*, *usage*, and *cost* in dollars where one is known.
 
     *tool_calls* are OpenAI-shaped fragments, joined by their ``index``.
     """
@@ -129,6 +157,7 @@ class Delta(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     finish: Finish | None = None
     usage: Usage | None = None
     model: str = ""
+    cost: float | None = None
 
 
 class DeltaStream(Protocol):
@@ -144,7 +173,8 @@ class Hit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
 
     *key* is the stored draw in hexadecimal (empty for ``dedup``: the answer of an equal request in flight). Of a
     semantic hit, *asked* is the text that the answer was first given to, *similarity* the cosine of the two texts, and
-    *probability* the calibrated chance that one answer serves both.
+    *probability* the calibrated chance that one answer serves both. *created* is the unix time at which the answer was
+    made, where it serves another draw than its own: a copy is as old as its original.
     """
 
     kind: Literal["exact", "pool", "semantic", "dedup"]
@@ -152,6 +182,7 @@ class Hit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     asked: str = ""
     similarity: float | None = None
     probability: float | None = None
+    created: float | None = None
 
 
 class Feedback(Protocol):
@@ -201,14 +232,15 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One try on the wire at one upstream.
 
     *model* is the upstream's own name for the model (without the provider). *try_number* counts the transport tries
-    of the request from 0. *joined* are the requests that travel in this one call, *request* the first of them; empty
-    where it travels alone.
+    of the request from 0. *joined* are the requests that travel in this one call, *request* stands for them all, and
+    *ids* are their names in a packed prompt; both are empty where a request travels alone.
     """
 
     request: Request
     model: str
     try_number: int = 0
     joined: tuple[Request, ...] = ()
+    ids: tuple[str, ...] = ()
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):

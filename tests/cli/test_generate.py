@@ -281,16 +281,6 @@ def test_interrupted_keeps_what_is_done_and_goes_on(
     assert len(rows_of((tickets.folder / "t.jsonl").read_text())) == 60
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals")
-def test_one_ctrl_c_lets_what_is_in_flight_finish(tickets: Workplace, simulator: str) -> None:
-    arguments = ["generate", "tickets.yaml", "--base-url", simulator, "--model", "any", "--rows", "12"]
-    with begun(tickets, [*arguments, "--concurrency", "2", "--out", "t.jsonl", "--stats", "s.json"]) as process:
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
-    assert process.returncode == 130, err
-    assert "interrupted: 12" in err
-
-
 def test_a_dry_run_sends_nothing(tickets: Workplace) -> None:
     nobody = ["--base-url", "http://127.0.0.1:9/v1", "--model", "any"]
     ended = tickets.run("generate", "tickets.yaml", *nobody, "--dry-run", "--rows", "1000")

@@ -42,10 +42,11 @@ class Stand:
         config: EngineConfig | None = None,
         *,
         store: ResponseStore | None = None,
+        clock: FakeClock | None = None,
         fallback: tuple[str, ...] = (),
         **behaviours: dict[str, str],
     ) -> None:
-        self.clock = FakeClock(autojump=True)
+        self.clock = clock or FakeClock(autojump=True)
         self.store = store or MemoryStore()
         self.assembly = Assembly(
             config or EngineConfig(),

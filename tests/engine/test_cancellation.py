@@ -61,6 +61,10 @@ async def ask(stand: Stand) -> None:
     await stand.engine.submit(request("mine"))
 
 
+async def ask_with_a_deadline(stand: Stand) -> None:
+    await stand.engine.submit(request("mine", deadline=stand.engine.deadline(1e6), run="mine"))
+
+
 async def ask_in_a_stream(stand: Stand) -> None:
     response = await stand.engine.stream(request("mine", parameters={"max_tokens": 4}))
     assert response.body is not None
@@ -101,7 +105,7 @@ SITUATIONS: dict[str, tuple[EngineConfig, dict[str, Any], int]] = {
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["before", "in the same turn"])
-@pytest.mark.parametrize("work", [ask, ask_in_a_stream])
+@pytest.mark.parametrize("work", [ask, ask_with_a_deadline, ask_in_a_stream])
 @pytest.mark.parametrize("situation", SITUATIONS)
 async def test_cancelled_at_every_await(situation: str, work: Work, late: bool) -> None:
     config, more, others = SITUATIONS[situation]

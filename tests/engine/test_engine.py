@@ -71,6 +71,21 @@ async def test_a_stream_gives_what_a_plain_request_gives() -> None:
         assert (plain.text, plain.stored) == (text, True)
 
 
+async def test_a_stream_is_stored_with_its_cost() -> None:
+    async with opened(sim={"latency": "10ms+1ms/token"}) as stand:
+        response = await stand.engine.stream(request())
+        assert response.body is not None
+        *_, last = [delta async for delta in response.body]
+        stored = await stand.engine.submit(request())
+        assert stored.stored
+        cost = (stored.usage.input_tokens * 10 + stored.usage.output_tokens * 20) / 1e6
+        assert last.cost == stored.cost == pytest.approx(cost)
+        assert stand.engine.statistics()["spending"]["dollars"] == pytest.approx(cost)
+        again = await stand.engine.stream(request())
+        assert again.body is not None
+        assert [delta.cost async for delta in again.body][-1] == last.cost
+
+
 async def test_a_stream_that_is_closed_gives_everything_back() -> None:
     async with opened(sim={"latency": "10ms+1ms/token"}) as stand:
         response = await stand.engine.stream(request())
@@ -120,6 +135,52 @@ async def test_map_asks_no_more_than_its_window_ahead_of_its_taker() -> None:
                 assert pulled <= taken + 5
         assert taken == 100
         assert stand.provider.simulation.statistics()["peak_in_flight"] == 5
+
+
+async def test_map_gives_an_answer_as_soon_as_it_is_there() -> None:
+    async with opened(sim={"latency": "1s"}) as stand:
+
+        async def asked() -> AsyncIterator[Request]:
+            for number in range(4):
+                yield request(f"number {number}")
+                await stand.clock.sleep(10)
+
+        async with aclosing(stand.engine.map(asked(), window=256)) as answers:
+            instants = [stand.clock.now() async for _ in answers]
+        assert instants == pytest.approx([1, 11, 21, 31], abs=0.1)
+
+
+async def test_map_gives_the_answers_that_came_before_its_source_broke() -> None:
+    async def asked() -> AsyncIterator[Request]:
+        yield request("one")
+        yield request("two")
+        raise OSError("the file is gone")
+
+    async with opened(sim={"latency": "1s"}) as stand:
+        answers = stand.engine.map(asked())
+        assert texts([await anext(answers), await anext(answers)]) == [
+            (await stand.engine.submit(request(text))).text for text in ("one", "two")
+        ]
+        with pytest.raises(OSError, match="gone"):
+            await anext(answers)
+
+
+async def test_closing_map_early_closes_its_source() -> None:
+    closed = False
+
+    async def asked() -> AsyncIterator[Request]:
+        nonlocal closed
+        try:
+            while True:
+                yield request()
+                await stand.clock.sleep(3600)
+        finally:
+            closed = True
+
+    async with opened() as stand:
+        async with aclosing(stand.engine.map(asked())) as answers:
+            await anext(answers)
+        assert closed
 
 
 async def test_closing_map_early_cancels_what_is_in_flight() -> None:
@@ -325,6 +386,19 @@ async def test_a_late_call_is_hedged_where_that_was_asked_for() -> None:
         hedged = stand.engine.statistics()["upstreams"]["sim/m"]["hedge"]
     assert len(answers) == 400
     assert 0 < hedged["hedges"] <= 0.06 * 400
+
+
+async def test_a_breaker_that_is_forced_open_lets_nothing_through() -> None:
+    async with opened(fallback=("other/m",), sim={"latency": "1ms"}, other={"latency": "1ms"}) as stand:
+        stand.engine.force("sim/m", "open")
+        assert (await stand.engine.submit(request("one"))).upstream == "other"
+        stand.engine.force("sim/m", None)
+        assert (await stand.engine.submit(request("two"))).upstream == "sim"
+        told = stand.engine.statistics()["upstreams"]
+        assert told["other/m"]["route"] == {"retries": 0, "fallbacks": 1}
+        assert told["sim/m"]["route"] == {"retries": 0, "fallbacks": 0}
+        with pytest.raises(ConfigError):
+            stand.engine.force("nobody/m", "open")
 
 
 async def test_equal_requests_in_flight_share_one_call() -> None:

@@ -14,7 +14,7 @@ from agentic_synth.policies.concurrency import DelayLimit, FixedLimit
 from agentic_synth.policies.guard import ProcessGuard
 from agentic_synth.policies.rate import Amounts, RateLimit, Sent
 from agentic_synth.policies.rate_headers import RateHeaders
-from agentic_synth.types import Message, Outcome, Request, Usage
+from agentic_synth.types import Call, Message, Outcome, Request, Usage
 
 ONE: Amounts = (1.0, 0.0, 0.0, 0.0)
 
@@ -112,7 +112,7 @@ def test_the_user_s_caps_hold_from_the_first_call() -> None:
 def test_tokens_are_reserved_and_settled() -> None:
     admission = Admission.of(upstream(output_tokens_per_minute=6_000.0), concurrency=1_000)
     request = Request(model="p/m", messages=(Message("user", "hi"),), parameters={"max_tokens": 50})
-    amounts = admission.amounts(request)
+    amounts = admission.amounts(Call(request=request, model="m"))
     assert amounts[3] == 50.0
     sents = [sent for _ in range(10) if (sent := admission.admit(amounts, 0.0)) is not None]
     assert len(sents) == 2
@@ -125,10 +125,10 @@ def test_an_expected_length_is_learned_where_nothing_bounds_it() -> None:
     admission = Admission.of(upstream(output_tokens_per_minute=6e9), concurrency=10)
     request = Request(model="p/m", messages=(Message("user", "hi"),))
     for _ in range(200):
-        sent = admission.admit(admission.amounts(request), 0.0)
+        sent = admission.admit(admission.amounts(Call(request=request, model="m")), 0.0)
         assert sent is not None
         admission.succeed(sent, Usage(2, 1_000), None, 1_000, 0.0)
-    assert admission.amounts(request)[3] == pytest.approx(1_250, rel=0.05)
+    assert admission.amounts(Call(request=request, model="m"))[3] == pytest.approx(1_250, rel=0.05)
 
 
 def test_outcomes_are_counted() -> None:

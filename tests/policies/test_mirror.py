@@ -3,7 +3,7 @@
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agentic_synth.policies.mirror import Mirror
@@ -13,6 +13,8 @@ from agentic_synth.policies.window import Window
 maybe = st.one_of(st.none(), st.floats(-1e9, 1e9, allow_nan=False))
 
 
+@example([(5e-324, -2.0, None, 0.0)])
+@example([(1.2e-308, -2.0, None, 0.0)])
 @given(st.lists(st.tuples(maybe, maybe, maybe, st.floats(0.0, 5.0)), max_size=30))
 def test_absurd_headers_never_block_for_ever(
     told: list[tuple[float | None, float | None, float | None, float]],

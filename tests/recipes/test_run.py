@@ -22,6 +22,7 @@ from agentic_synth.errors import (
     NotCached,
     OutputError,
     Overloaded,
+    Stopped,
     StoreError,
 )
 from agentic_synth.recipes.rows import Filled
@@ -334,6 +335,94 @@ async def test_stop_opens_no_further_slot_and_lets_what_is_in_flight_finish() ->
     assert numbers_of(out) == list(range(len(model.asked)))
     assert 20 <= len(out) <= 20 + 2 * 16
     assert run.stopped is None
+
+
+class Stoppable(Model):
+    """A model that lets at most *permits* answers be under way, and lets nobody in after the stop."""
+
+    def __init__(self, permits: int) -> None:
+        super().__init__(rng=random.Random(0))
+        self.permits = asyncio.Semaphore(permits)
+        self.stopped = False
+        self.halts = 0
+
+    def halt(self) -> None:
+        self.stopped = True
+        self.halts += 1
+
+    async def submit(self, request: Request) -> Response:
+        async with self.permits:
+            if self.stopped:
+                raise Stopped("stopped")
+            return await super().submit(request)
+
+
+async def test_at_the_stop_rows_that_were_not_sent_are_not_made_and_did_not_fail() -> None:
+    model, statistics = Stoppable(3), RunStatistics(1000)
+    run = RowRun(rows_of(PLAIN, model), None, statistics, Flow(wanted=1000, window=64), model.halt)
+    out: list[Filled] = []
+    async with released(model):
+        async for batch in run.batches():
+            out += batch
+            if len(out) >= 10 and not model.stopped:
+                sent = len(model.asked)
+                run.stop()
+    assert len(model.asked) == sent
+    assert numbers_of(out) == list(range(sent)), "what was under way came out"
+    assert (run.failed, run.stopped, run.cut_short, model.halts) == (0, None, True, 1)
+    assert (statistics.failures.total, statistics.in_flight, statistics.attempts) == (0, 0, sent)
+
+
+@pytest.mark.parametrize("seeds", [None, 12])
+async def test_stopped_when_every_row_is_on_its_way_it_is_not_cut_short(seeds: int | None) -> None:
+    model = Stoppable(64)
+    given = [{"topic": str(number)} for number in range(seeds)] if seeds else None
+    rows = rows_of(PLAIN, model, seeds=given)
+    wanted = None if seeds else 12
+    run = RowRun(rows, iter(given) if given else None, RunStatistics(), Flow(wanted=wanted, window=12), model.halt)
+    task = asyncio.create_task(taken(run))
+    await turns()
+    assert len(model.asked) == 12
+    run.stop()
+    async with released(model):
+        assert len(await task) == 12
+    assert not run.cut_short
+
+
+@pytest.mark.parametrize("more", [1, 5])
+async def test_stopped_before_the_last_seed_it_is_cut_short(more: int) -> None:
+    model = Stoppable(64)
+    given = [{"topic": str(number)} for number in range(12 + more)]
+    rows = rows_of(PLAIN, model, seeds=given)
+    run = RowRun(rows, iter(given), RunStatistics(), Flow(wanted=None, window=12), model.halt)
+    task = asyncio.create_task(taken(run))
+    await turns()
+    run.stop()
+    async with released(model):
+        assert len(await task) == 12
+    assert run.cut_short
+
+
+async def test_an_error_that_nothing_gets_past_lets_go_what_waits() -> None:
+    model = Stoppable(4)
+    model.law = lambda request: AuthFailed("wrong key")
+    run = RowRun(rows_of(PLAIN, model), None, RunStatistics(), Flow(wanted=1000, window=64), model.halt)
+    async with released(model):
+        with pytest.raises(AuthFailed):
+            await taken(run)
+    assert len(model.asked) <= 4 + 4, "of 64 that were opened"
+
+
+async def test_a_spent_budget_lets_smaller_calls_that_wait_have_the_rest() -> None:
+    model = Stoppable(1)
+    model.law = lambda request: BudgetSpent("spent") if number_in(request) == 1 else echo(request)
+    run = RowRun(rows_of(PLAIN, model), None, RunStatistics(), Flow(wanted=1000, window=8), model.halt)
+    out: list[Filled] = []
+    async with released(model):
+        with pytest.raises(BudgetSpent):
+            await taken(run, out)
+    assert model.halts == 0
+    assert 6 <= len(numbers_of(out)) <= 9
 
 
 async def test_stopped_before_it_begins() -> None:

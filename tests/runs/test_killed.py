@@ -77,7 +77,8 @@ def test_killed_and_resumed_it_is_the_same_file_and_little_is_paid_twice(
         assert not (killed.folder / "rows.parquet").exists()
         killed.finish(*command)
         paid = answered(simulator)
-        assert needed <= paid <= needed + kills * (QUICK.concurrency or 0)
+        # What was on the wire, and what was answered but not committed: a permit is free before its answer is durable.
+        assert needed <= paid <= needed + kills * 2 * (QUICK.concurrency or 0)
         killed.finish("recipe.json", "--out", "rows.jsonl", "--rejects", "rejects.jsonl")
         assert answered(simulator) == paid
     for name in ("rows.parquet", "rows.jsonl", "rejects.jsonl"):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 SOURCES = Path(__file__).parents[2] / "src"
-HEAVY = ("pydantic", "jinja2", "pyarrow", "pyreqwest", "mimesis", "rich", "typer", "uvicorn", "aiohttp", "yaml")
+HEAVY = ("pydantic", "jinja2", "pyarrow", "pycurl", "mimesis", "rich", "typer", "uvicorn", "aiohttp", "yaml")
 
 
 def python(code: str) -> str:

@@ -18,7 +18,9 @@ REST = {"gated_seconds": 0.0, "per_second": None}
 
 def upstream(breaker: str = "closed", **limiter: int) -> dict[str, Any]:
     counts = dict.fromkeys(("limit", "in_flight", "waiting", "success", "dropped", "ignored", "rate_limited"), 0)
-    return {"limiter": {**REST, **counts, **limiter}, "breaker": {"state": breaker}}
+    route = {"retries": 0, "fallbacks": limiter.pop("fallbacks", 0)}
+    hedge = {"hedge": {"hedges": limiter.pop("hedges"), "won": 0}} if "hedges" in limiter else {}
+    return {"limiter": {**REST, **counts, **limiter}, "breaker": {"state": breaker}, "route": route, **hedge}
 
 
 def test_traffic_is_the_sum_over_what_was_asked() -> None:
@@ -26,12 +28,13 @@ def test_traffic_is_the_sum_over_what_was_asked() -> None:
     assert traffic([]) is None
     assert traffic([idle]) is None, "nothing was sent"
     busy = upstream("half_open", limit=64, in_flight=60, waiting=9, success=90, dropped=10, rate_limited=5)
-    other = upstream("open", limit=8, in_flight=1)
+    other = upstream("open", limit=8, in_flight=1, fallbacks=4, hedges=2)
     one, both = traffic([idle, busy]), traffic([busy, other])
     assert one is not None
     assert both is not None
     assert (one.in_flight, one.waiting, one.limit, one.refused, one.breaker) == (60, 9, 64, 0.05, "half_open")
     assert (both.in_flight, both.limit, both.breaker) == (61, 72, "open")
+    assert (one.fallbacks, one.hedges, both.fallbacks, both.hedges) == (0, 0, 4, 2)
 
 
 async def test_rows_count_when_they_are_made() -> None:

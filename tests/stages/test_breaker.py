@@ -56,6 +56,27 @@ async def test_it_heals_by_probes() -> None:
     assert breaker.stage.statistics().state == "closed"
 
 
+async def test_its_last_changes_are_told() -> None:
+    breaker = Breaking(*[Overloaded("503")] * 5, reply())
+    await breaker.fails(5)
+    await breaker.clock.sleep(2.0)
+    for _ in range(3):
+        await breaker()
+    await breaker.clock.sleep(10.0)
+    changes = breaker.stage.statistics().changes
+    assert [change.state for change in changes] == ["open", "half_open", "closed"]
+    assert [change.seconds_ago for change in changes] == [12.0, pytest.approx(11.0, abs=0.25), 10.0]
+    for _ in range(50):
+        breaker.script.asked.clear()
+        await breaker.fails(5)
+        await breaker.clock.sleep(60.0)
+        breaker.script.steps = [reply()]
+        for _ in range(3):
+            await breaker()
+        breaker.script.steps = [Overloaded("503")]
+    assert len(breaker.stage.statistics().changes) == 16
+
+
 async def test_only_so_many_probe_at_once() -> None:
     breaker = Breaking(*[Overloaded("503")] * 5, reply(), seconds=0.1)
     await breaker.fails(5)

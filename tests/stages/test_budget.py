@@ -13,11 +13,13 @@ from agentic_synth.errors import (
     ConnectFailed,
     Overloaded,
     RateLimited,
+    Stopped,
     SynthError,
 )
 from agentic_synth.policies.pricing import Price
 from agentic_synth.policies.spending import Spending
 from agentic_synth.stages.budget import Budget, Purse
+from agentic_synth.stops import Stops
 from agentic_synth.testing.clock import FakeClock
 from agentic_synth.types import Call, Reply, Usage
 from tests.stages.scripted import Body, Scripted, calling, cancelled_at_every_await, reply
@@ -31,12 +33,13 @@ class Budgeting:
     ) -> None:
         self.clock = FakeClock(autojump=autojump)
         self.script: Scripted[Call, Reply] = Scripted(steps or (reply(Usage(20, 100)),), self.clock, 1.0)
-        self.purse = Purse(Spending.parse(budget) if budget else Spending())
+        self.stops = Stops()
+        self.purse = Purse(Spending.parse(budget) if budget else Spending(), self.stops)
         self.stage = Budget(self.purse, price, reference="p/m")
 
-    def start(self, max_tokens: int | None = 100) -> asyncio.Task[object]:
+    def start(self, max_tokens: int | None = 100, run: str = "") -> asyncio.Task[object]:
         parameters = {"max_tokens": max_tokens} if max_tokens else {}
-        return asyncio.ensure_future(self.stage(calling(parameters=parameters), self.script))
+        return asyncio.ensure_future(self.stage(calling(parameters=parameters, run=run), self.script))
 
 
 async def test_a_response_gets_its_cost() -> None:
@@ -85,6 +88,17 @@ async def test_who_does_not_fit_beside_the_others_waits_for_them() -> None:
     assert budget.purse.spending.spent == 360
 
 
+async def test_who_waits_for_money_is_let_go_when_its_run_stops() -> None:
+    budget = Budgeting("420tok")
+    asked = [budget.start(run="mine") for _ in range(3)]
+    await asyncio.sleep(0)
+    assert budget.purse.waiting == 1
+    budget.stops.stop("mine")
+    outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [Reply, Reply, Stopped]
+    assert (budget.purse.waiting, budget.purse.spending.reserved) == (0, 0.0)
+
+
 async def test_what_is_in_flight_finishes() -> None:
     budget = Budgeting("2req")
     results = await asyncio.gather(*(budget.start() for _ in range(3)), return_exceptions=True)
@@ -123,10 +137,18 @@ async def test_a_stream_is_settled_with_its_usage() -> None:
     body = (await budget.stage(calling(stream=True), budget.script)).response.body
     assert body is not None
     assert budget.stage.statistics().reserved > 0
-    async for _ in body:
-        pass
+    costs = [delta.cost async for delta in body]
+    assert costs == [None, None, pytest.approx((10 * 1 + 3 * 10) / 1e6)]
     told = budget.stage.statistics()
     assert (told.tokens, told.reserved) == (13, 0.0)
+
+
+async def test_a_stream_without_a_price_has_no_cost() -> None:
+    budget = Budgeting(None, price=None)
+    budget.script.steps = [reply(body=Body(budget.clock))]
+    body = (await budget.stage(calling(stream=True), budget.script)).response.body
+    assert body is not None
+    assert [delta.cost async for delta in body] == [None, None, None]
 
 
 async def test_a_stream_that_is_given_up_costs_what_came() -> None:

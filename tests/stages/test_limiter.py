@@ -6,11 +6,20 @@ from typing import Any
 
 import pytest
 
-from agentic_synth.errors import ConnectFailed, DeadlinePassed, InvalidRequest, Overloaded, QueueFull, RateLimited
+from agentic_synth.errors import (
+    ConnectFailed,
+    DeadlinePassed,
+    InvalidRequest,
+    Overloaded,
+    QueueFull,
+    RateLimited,
+    Stopped,
+)
 from agentic_synth.policies.admission import Admission
 from agentic_synth.policies.concurrency import FixedLimit
 from agentic_synth.policies.rate import RateLimit
 from agentic_synth.stages.limiter import Limiter
+from agentic_synth.stops import Stops
 from agentic_synth.testing.clock import FakeClock
 from agentic_synth.types import Call, Reply
 from tests.stages.scripted import Body, Scripted, calling, cancelled_at_every_await, reply
@@ -32,7 +41,10 @@ class Limiting:
         self.script: Scripted[Call, Reply] = Scripted(steps or (reply(),), self.clock, seconds)
         self.admission = Admission(FixedLimit(limit), RateLimit((per_minute, None, None, None)))
         self.tasks: set[asyncio.Task[None]] = set()
-        self.stage = Limiter(self.admission, self.clock, self.spawn, max_waiting=max_waiting, wall=lambda: 0.0)
+        self.stops = Stops()
+        self.stage = Limiter(
+            self.admission, self.clock, self.spawn, max_waiting=max_waiting, stops=self.stops, wall=lambda: 0.0
+        )
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -74,11 +86,12 @@ async def test_priorities_go_first() -> None:
     assert limiter.texts() == ["running", "urgent", "usual", "late"]
 
 
-async def test_runs_take_turns() -> None:
+@pytest.mark.parametrize("what", ["namespace", "run"])
+async def test_runs_take_turns(what: str) -> None:
     limiter = Limiting(limit=1)
-    tasks = [limiter.start(f"a{number}", namespace="a") for number in range(4)]
+    tasks = [limiter.start(f"a{number}", **{what: "a"}) for number in range(4)]
     await asyncio.sleep(0)
-    tasks += [limiter.start(f"b{number}", namespace="b") for number in range(2)]
+    tasks += [limiter.start(f"b{number}", **{what: "b"}) for number in range(2)]
     await asyncio.gather(*tasks)
     assert limiter.texts() == ["a0", "a1", "b0", "a2", "b1", "a3"]
 
@@ -232,6 +245,41 @@ async def test_a_permit_that_comes_with_the_cancellation_goes_to_the_next() -> N
     await third
     assert second.cancelled()
     await limiter.rests()
+
+
+async def test_a_stopped_run_sends_nothing_more_and_gets_what_is_on_its_way() -> None:
+    limiter = Limiting(limit=2)
+    mine = [limiter.start(f"mine {number}", run="mine", priority=number % 3) for number in range(9)]
+    others = [limiter.start(f"other {number}", run=run) for number, run in enumerate(("other", ""))]
+    await asyncio.sleep(0)
+    limiter.stops.stop("mine")
+    outcomes = await asyncio.gather(*mine, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [Reply] * 2 + [Stopped] * 7
+    assert limiter.clock.now() == 1.0
+    with pytest.raises(Stopped):
+        await limiter.start(run="mine")
+    await asyncio.gather(*others)
+    assert sorted(map(str, limiter.texts())) == ["mine 0", "mine 1", "other 0", "other 1"]
+    assert limiter.stage.statistics().ignored == 0
+    await limiter.rests()
+
+
+@pytest.mark.parametrize("per_minute", [None, 60.0])
+async def test_stopped_at_any_moment_no_permit_is_lost(per_minute: float | None) -> None:
+    for moment in range(40):
+        limiter = Limiting(limit=2, per_minute=per_minute, autojump=False)
+        tasks = [limiter.start(run="mine" if number % 2 else "") for number in range(6)]
+        for step in range(moment):
+            await (asyncio.sleep(0) if step % 4 < 3 else limiter.clock.advance(0.3))
+        limiter.stops.stop("mine")
+        sent = len(limiter.script.asked)
+        while not all(task.done() for task in tasks):
+            await limiter.clock.advance(1.0)
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} <= {Reply, Stopped}
+        assert all(isinstance(outcome, Reply) for outcome in outcomes[::2]), "the others are not stopped"
+        assert all(call.request.run == "" for call in limiter.script.asked[sent:]), "nothing was sent after the stop"
+        await limiter.rests()
 
 
 async def test_many_that_give_up_leave_nothing_behind() -> None:

@@ -11,12 +11,14 @@ from agentic_synth.errors import (
     InvalidRequest,
     Overloaded,
     RateLimited,
+    Stopped,
     SynthError,
     UpstreamError,
 )
 from agentic_synth.policies.attempt import Attempt
 from agentic_synth.policies.backoff import Backoff, RetryBudget
 from agentic_synth.stages.retry import Retry
+from agentic_synth.stops import Stops
 from agentic_synth.testing.clock import FakeClock
 from agentic_synth.types import Request, Response
 from tests.stages.scripted import Scripted, asking, cancelled_at_every_await
@@ -38,7 +40,8 @@ class Retrying:
         self.clock = FakeClock(autojump=autojump)
         self.script: Scripted[Request, Response] = Scripted(steps, self.clock)
         self.budget = RetryBudget(0.2, minimum)
-        self.stage = Retry(Backoff(tries=tries, patience=patience), self.budget, self.clock, Random(1))
+        self.stops = Stops()
+        self.stage = Retry(Backoff(tries=tries, patience=patience), self.budget, self.clock, Random(1), self.stops)
         self.elsewhere = False
 
     async def route(self, request: Request, /) -> Response:
@@ -64,6 +67,19 @@ async def test_a_failure_is_tried_again_at_once_and_counted() -> None:
     assert retry.clock.now() < 0.05
     assert [getattr(request, "number", 0) for request in retry.script.asked] == [0, 1]
     assert retry.stage.statistics().retries == 1
+
+
+async def test_a_stopped_run_tries_nothing_again() -> None:
+    retry = Retrying(Overloaded("503", retry_after=60.0), OK, autojump=False)
+    waiting = asyncio.create_task(retry(asking(run="mine")))
+    await retry.clock.advance(1.0)
+    assert retry.clock.sleeping == 1
+    retry.stops.stop("mine")
+    with pytest.raises(Stopped) as caught:
+        await waiting
+    assert caught.value.attempts == 1, "what was sent is counted"
+    assert len(retry.script.asked) == 1
+    assert (retry.clock.now(), retry.clock.sleeping) == (1.0, 0)
 
 
 @pytest.mark.parametrize("error", [AuthFailed("401"), InvalidRequest("400"), BudgetSpent("no"), SynthError("?")])

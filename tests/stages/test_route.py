@@ -13,6 +13,7 @@ from agentic_synth.errors import (
     InvalidRequest,
     Overloaded,
     QuotaSpent,
+    Stopped,
     SynthError,
     Unreachable,
 )
@@ -23,6 +24,7 @@ from agentic_synth.stage import chain
 from agentic_synth.stages.breaker import Breaker
 from agentic_synth.stages.retry import Retry
 from agentic_synth.stages.route import Route, Upstream
+from agentic_synth.stops import Stops
 from agentic_synth.testing.clock import FakeClock
 from agentic_synth.types import Call, Reply, Request, Response
 from tests.stages.scripted import Scripted, asking, cancelled_at_every_await, reply
@@ -47,7 +49,8 @@ class Routing:
             upstreams.append(
                 Upstream(reference=f"{name}/m", model=f"{name}-model", send=send, circuit=self.circuits[name])
             )
-        self.route = Route(upstreams, self.clock, self.rng, fallback=fallback)
+        self.stops = Stops()
+        self.route = Route(upstreams, self.clock, self.rng, fallback=fallback, stops=self.stops)
 
     def counts(self) -> dict[str, int]:
         return {name: len(script.asked) for name, script in self.scripts.items()}
@@ -149,6 +152,22 @@ async def test_an_unknown_upstream_is_named() -> None:
     with pytest.raises(ConfigError, match="x/y"):
         await Routing().route(Request(model="x/y", messages=()))
     assert "p/m" in Routing().route
+
+
+async def test_a_stopped_run_does_not_wait_for_the_end_of_an_outage() -> None:
+    routing = Routing(p=Overloaded("503"), fallback=(), autojump=False)
+    routing.succeed_once("p")
+    for _ in range(5):
+        with pytest.raises(Overloaded):
+            await routing.route(asking())
+    waiting = asyncio.create_task(routing.route(asking(run="mine")))
+    await routing.clock.advance(0.1)
+    assert routing.clock.sleeping == 1
+    routing.stops.stop("mine")
+    with pytest.raises(Stopped):
+        await waiting
+    assert (routing.clock.now(), routing.clock.sleeping) == (0.1, 0)
+    assert routing.counts()["p"] == 5
 
 
 async def test_an_outage_of_all_is_waited_out() -> None:

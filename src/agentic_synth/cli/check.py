@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from agentic_synth.cli.options import Recipe, Seeds, Sets, overrides
 from agentic_synth.cli.outcome import before_asking
 from agentic_synth.cli.terminal import say, table, write
-from agentic_synth.config import load_config
+from agentic_synth.settings import load_config
 from agentic_synth.telemetry.figures import counted
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from agentic_synth.telemetry.figures import counted, dollars, short
 
 if TYPE_CHECKING:
     from agentic_synth.sdk.estimate import Estimate
-    from agentic_synth.sdk.recipe_run import RunOptions
+    from agentic_synth.sdk.run_options import RunOptions
     from agentic_synth.sdk.synth import Synth
 
 __all__ = ["show_estimate"]
@@ -35,6 +35,8 @@ async def show_estimate(
         write()
     for line in _figures(estimate):
         write(line)
+    if options.get("mode", "online") != "online":
+        write("dollars are those of the providers' batches; what --mode mixed asks online costs the usual price")
     say("nothing was sent")
 
 

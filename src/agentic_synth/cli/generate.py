@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
@@ -20,8 +20,10 @@ from agentic_synth.cli.options import (
     Fresh,
     Http,
     Model,
+    ModeOfRun,
     NoFallback,
     Out,
+    Provenance,
     Quiet,
     Recipe,
     Rejects,
@@ -38,17 +40,15 @@ from agentic_synth.cli.options import (
 from agentic_synth.cli.outcome import ExitCode, before_asking, run_async
 from agentic_synth.cli.summary import next_step, summary
 from agentic_synth.cli.terminal import say, table, write
-from agentic_synth.config import environment, load_config
 from agentic_synth.errors import ConfigError, SynthError
+from agentic_synth.sdk.run_options import Mode, RunOptions
+from agentic_synth.settings import environment, load_config
 
 if TYPE_CHECKING:
-    from agentic_synth.sdk.recipe_run import RecipeRun, RunOptions
+    from agentic_synth.sdk.recipe_run import RecipeRun
     from agentic_synth.sdk.synth import Synth
 
 __all__ = ["generate"]
-
-GRACE = 5.0
-"""Seconds that answers on their way have after Ctrl+C."""
 
 
 def generate(
@@ -59,6 +59,7 @@ def generate(
     base_url: BaseUrl = None,
     out: Out = None,
     budget: Budget = None,
+    mode: ModeOfRun = "online",
     sets: Sets = None,
     seed: Seed = None,
     dry_run: DryRun = False,
@@ -67,6 +68,7 @@ def generate(
     no_fallback: NoFallback = False,
     fresh: Fresh = False,
     unordered: Unordered = False,
+    provenance: Provenance = False,
     rejects: Rejects = None,
     stats: Stats = None,
     show_rows: ShowRows = 0,
@@ -85,6 +87,7 @@ def generate(
       synth generate tickets.yaml --out tickets.parquet --model openai/gpt-4.1-mini --budget 2usd
       synth generate tickets.yaml --seeds users.csv --out tickets.jsonl --base-url http://localhost:8000/v1 -m qwen3
       synth generate tickets.yaml --set columns.tone.choice="[calm, angry]" --dry-run
+      synth generate tickets.yaml --rows 20000 --mode batch --out tickets.parquet -m openai/gpt-4.1-mini
 
     \b
     Cut short (Ctrl+C, kill, power)? The same command goes on from there: what was answered is not paid again.
@@ -99,11 +102,8 @@ def generate(
         # Model and base URL again, for what is said by hand wins over the recipe, and settings do not.
         return Synth(model, base_url=base_url, config=config, sends=not dry_run)
 
-    options: RunOptions = {"fresh": fresh, "unordered": unordered, "overrides": overrides(sets)}
-    if seed is not None:
-        options["seed"] = seed
-    if rejects is not None:
-        options["rejects"] = rejects
+    said = RunOptions(mode=cast("Mode", mode), fresh=fresh, unordered=unordered, provenance=provenance)
+    options = _options(said, sets, seed, rejects)
     if dry_run:
         from agentic_synth.cli.dry_run import show_estimate  # noqa: PLC0415 - keeps --help fast
 
@@ -111,6 +111,16 @@ def generate(
         return
     ending = _Ending(out, stats, show_rows=show_rows, quiet=quiet)
     raise typer.Exit(run_async(_generate(opened, recipe, rows, seeds, options, ending)))
+
+
+def _options(said: RunOptions, sets: list[str] | None, seed: int | None, rejects: str | None) -> RunOptions:
+    """What was *said* yes or no to, and the rest where it was said at all."""
+    options: RunOptions = {**said, "overrides": overrides(sets)}
+    if seed is not None:
+        options["seed"] = seed
+    if rejects is not None:
+        options["rejects"] = rejects
+    return options
 
 
 class _Ending:
@@ -146,7 +156,7 @@ class _Ending:
             except OSError as error:
                 say(f"error: cannot write {self._stats}: {error.strerror}")
 
-    def tell(self, state: str, statistics: dict[str, Any], **known: bool) -> None:
+    def tell(self, state: str, statistics: dict[str, Any], **known: Any) -> None:
         """Say what the run came to; *known* is what the next step hangs on."""
         if self._shown and (file := self.file()):
             _show_rows(file, self._shown)
@@ -179,7 +189,7 @@ async def _generate(
                 done = await synth.execute(run, out=ending.out, progress=progress)
             except CancelledError:
                 ending.record("interrupted", _so_far(run))
-                ending.tell("interrupted", _so_far(run), remembered=remembered)
+                ending.tell("interrupted", _so_far(run), remembered=remembered, batches=_left(synth))
                 return ExitCode.INTERRUPTED if interrupted() else ExitCode.TERMINATED
             except OutputClosed:
                 ending.record("interrupted", _so_far(run))
@@ -187,15 +197,21 @@ async def _generate(
             except SynthError:
                 if run.statistics.attempts or run.statistics.from_store or run.statistics.rows_accepted:
                     ending.record("failed", _so_far(run))
-                    ending.tell("failed", _so_far(run), remembered=remembered)
+                    ending.tell("failed", _so_far(run), remembered=remembered, batches=_left(synth))
                 raise
+        batches = _left(synth)
     ending.record(done.state, done.statistics, run=done.id)
-    ending.tell(done.state, done.statistics, budget_spent=done.budget_spent, remembered=remembered)
+    ending.tell(done.state, done.statistics, budget_spent=done.budget_spent, remembered=remembered, batches=batches)
     if done.budget_spent:
         return ExitCode.BUDGET
     if done.state == "interrupted":
         return ExitCode.INTERRUPTED
     return ExitCode.DONE if done.state == "complete" else ExitCode.FAILED
+
+
+def _left(synth: Synth) -> int:
+    """Batches that go on at their providers without us."""
+    return sum(batch.state != "sealed" for batch in synth.session.batches.pending())
 
 
 def _so_far(run: RecipeRun) -> dict[str, Any]:
@@ -204,22 +220,19 @@ def _so_far(run: RecipeRun) -> dict[str, Any]:
 
 @contextmanager
 def _stopped_by_hand(run: RecipeRun) -> Iterator[Callable[[], bool]]:
-    """Ctrl+C opens no further row and gives what is in flight, which is paid, a moment; a second one stops at once."""
+    """Ctrl+C sends nothing more and waits for what is in flight, which is paid; a second one stops at once."""
     import asyncio  # noqa: PLC0415 - keeps --help fast
     import signal  # noqa: PLC0415
 
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     times = 0
-    timers: list[asyncio.TimerHandle] = []
 
     def interrupt() -> None:
         nonlocal times
         times += 1
-        if times == 1:
+        if not run.stopping:
             run.stop()
-            say(f"\nstopping: {GRACE:.0f} seconds for what is in flight; Ctrl+C again stops at once")
-            if task is not None:
-                timers.append(loop.call_later(GRACE, task.cancel))
+            say("\nstopping: nothing more is sent, what is in flight is kept; Ctrl+C again stops at once")
         elif task is not None:
             task.cancel()
 
@@ -230,8 +243,6 @@ def _stopped_by_hand(run: RecipeRun) -> Iterator[Callable[[], bool]]:
     try:
         yield lambda: times > 0
     finally:
-        for timer in timers:
-            timer.cancel()
         if handled:
             loop.remove_signal_handler(signal.SIGINT)
 

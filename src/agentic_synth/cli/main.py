@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from agentic_synth import __version__
-from agentic_synth.cli import cache
+from agentic_synth.cli import batches, cache
 from agentic_synth.cli.check import check
 from agentic_synth.cli.doctor import doctor
 from agentic_synth.cli.generate import generate
@@ -45,6 +45,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(cache.app)
+app.add_typer(batches.app)
 
 
 def _version(wanted: bool) -> None:

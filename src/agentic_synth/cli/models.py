@@ -10,7 +10,8 @@ import typer
 from agentic_synth.cli.options import BaseUrl, Json
 from agentic_synth.cli.outcome import run_async
 from agentic_synth.cli.terminal import say, table, write, write_json
-from agentic_synth.config import Config, UpstreamConfig, environment, load_config
+from agentic_synth.config import Config, UpstreamConfig
+from agentic_synth.settings import environment, load_config
 
 if TYPE_CHECKING:
     from agentic_synth.providers import Provider

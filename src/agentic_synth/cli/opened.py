@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentic_synth.config import load_config, store_path
 from agentic_synth.errors import ConfigError
+from agentic_synth.settings import load_config, store_path
 
 if TYPE_CHECKING:
     from agentic_synth.cache.sqlite import SqliteStore

@@ -17,6 +17,7 @@ __all__ = [
     "Fresh",
     "Http",
     "Json",
+    "ModeOfRun",
     "Model",
     "NoFallback",
     "Out",
@@ -47,6 +48,14 @@ Model: TypeAlias = Annotated[
         "-m",
         help="PROVIDER/MODEL, a name with --base-url, or offline for all columns.",
         metavar="MODEL",
+    ),
+]
+ModeOfRun: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--mode",
+        help="online; batch (the providers' batch APIs, half price, within a day); mixed (first and last rows online).",
+        metavar="MODE",
     ),
 ]
 BaseUrl: TypeAlias = Annotated[
@@ -95,6 +104,9 @@ NoFallback: TypeAlias = Annotated[
     bool, typer.Option("--no-fallback", help="Ask nobody else, whatever the settings say.")
 ]
 Fresh: TypeAlias = Annotated[bool, typer.Option("--fresh", help="Draw anew instead of taking earlier runs' answers.")]
+Provenance: TypeAlias = Annotated[
+    bool, typer.Option("--provenance", help="Add a _source_COLUMN beside each model column: where its answer is from.")
+]
 Unordered: TypeAlias = Annotated[bool, typer.Option("--unordered", help="Write rows as they come.")]
 Rejects: TypeAlias = Annotated[
     str | None, typer.Option(help="Write rejected candidates there, with reason and answer.", metavar="FILE")

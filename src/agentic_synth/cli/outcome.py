@@ -12,8 +12,8 @@ from enum import IntEnum
 from typing import Any, TypeVar
 
 from agentic_synth.cli.terminal import say
-from agentic_synth.config import environment
 from agentic_synth.errors import BudgetSpent, ConfigError, OutputError, RecipeError, SynthError
+from agentic_synth.settings import environment
 
 __all__ = ["ExitCode", "before_asking", "guarded", "report", "run_async"]
 

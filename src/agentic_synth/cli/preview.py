@@ -10,11 +10,11 @@ import typer
 from agentic_synth.cli.options import BaseUrl, Json, Model, Recipe, Seed, Seeds, Sets, Store, overrides
 from agentic_synth.cli.outcome import ExitCode, before_asking, run_async
 from agentic_synth.cli.terminal import say, write
-from agentic_synth.config import load_config
+from agentic_synth.settings import load_config
 from agentic_synth.telemetry.figures import counted
 
 if TYPE_CHECKING:
-    from agentic_synth.sdk.recipe_run import RunOptions
+    from agentic_synth.sdk.run_options import RunOptions
     from agentic_synth.sdk.synth import Synth
 
 __all__ = ["in_full", "preview"]

@@ -36,15 +36,25 @@ def summary(state: str, statistics: Mapping[str, Any], file: str | None) -> list
 
 
 def next_step(
-    state: str, statistics: Mapping[str, Any], *, budget_spent: bool = False, remembered: bool = True
+    state: str,
+    statistics: Mapping[str, Any],
+    *,
+    budget_spent: bool = False,
+    remembered: bool = True,
+    batches: int = 0,
 ) -> str | None:
-    """What the user may want to do now; *remembered* says that the answers are stored, and the run is in the ledger."""
+    """What the user may want to do now.
+
+    *remembered* says that the answers are stored, and the run is in the ledger; *batches* go on at a provider.
+    """
     if not remembered and state != "complete":
         return "nothing was stored (:none:), so the same command begins anew; leave out --store to go on where it ended"
     if budget_spent:
         return "the same command with a larger --budget goes on from here; nothing is paid twice"
     if state in ("interrupted", "failed"):
-        return "the same command goes on from here; nothing is paid twice"
+        left = "1 batch goes" if batches == 1 else f"{batches:,} batches go"
+        there = f"{left} on at the provider (`synth batches list`); " if batches else ""
+        return f"{there}the same command goes on from here; nothing is paid twice"
     if state == "short":
         return "the same command tries new candidates for the missing rows; --rejects FILE shows what was wrong"
     if statistics["offline"]:
@@ -59,7 +69,8 @@ def _details(statistics: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if statistics["offline"]:
         yield "offline", "made by the local generator; no model was used"
     if requests["attempts"] or requests["from_store"] or requests["failures"]:
-        yield "calls", _calls(requests, "made here" if list(statistics["upstreams"]) == ["offline"] else "sent")
+        verb = "made here" if list(statistics["upstreams"]) == ["offline"] else "sent"
+        yield "calls", _calls(requests, verb, statistics.get("from", {}))  # older runs did not count it
     if tokens["input"] or tokens["output"]:
         estimated = " (estimated)" if tokens["estimated"] else ""
         yield "tokens", f"{short(tokens['input'])} in, {short(tokens['output'])} out{estimated}"
@@ -73,10 +84,13 @@ def _details(statistics: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from (("", line) for line in _reasons(requests["failure_reasons"]))
 
 
-def _calls(requests: Mapping[str, Any], verb: str) -> str:
+def _calls(requests: Mapping[str, Any], verb: str, sources: Mapping[str, int]) -> str:
     kinds = [f"{requests[name]:,} {name}" for name in ("repairs", "regenerations", "retries") if requests[name]]
     said = f"{requests['attempts']:,} {verb}" + (f" (of these {', '.join(kinds)})" if kinds else "")
-    return said + (f", {requests['from_store']:,} answered from the store" if requests["from_store"] else "")
+    if requests["from_store"]:
+        named = [f"{count:,} {name}" for name, count in sources.items() if name not in ("answered", "exact")]
+        said += f", {requests['from_store']:,} answered from the store" + (f" ({', '.join(named)})" if named else "")
+    return said
 
 
 def _money(statistics: Mapping[str, Any]) -> str:

@@ -13,8 +13,8 @@ from agentic_synth.policies.concurrency import ConcurrencyLimit, DelayLimit, Fix
 from agentic_synth.policies.guard import ProcessGuard
 from agentic_synth.policies.rate import Amounts, RateLimit, Sent
 from agentic_synth.policies.rate_headers import RateHeaders
-from agentic_synth.policies.tokens import output_bound, prompt_tokens
-from agentic_synth.types import Outcome, Request, Usage
+from agentic_synth.policies.tokens import call_tokens, output_bound
+from agentic_synth.types import Call, Outcome, Usage
 
 __all__ = ["Admission", "AdmissionStatistics"]
 
@@ -72,12 +72,12 @@ class Admission:
         guard = self._guard
         return self._concurrency.limit if guard is None else guard.lower(self._concurrency.limit)
 
-    def amounts(self, request: Request) -> Amounts:
-        """What *request* will take of each limit, as far as can be told before."""
+    def amounts(self, call: Call) -> Amounts:
+        """What *call* will take of each limit, as far as can be told."""
         if not self._rate.counts_tokens:
             return _ONE
-        inputs = float(prompt_tokens(request))
-        bound = output_bound(request)
+        inputs = float(call_tokens(call))
+        bound = output_bound(call.request)
         expected = self._output * _MARGIN
         outputs = expected if bound is None or expected < bound else float(bound)
         return (1.0, inputs + outputs, inputs, outputs)

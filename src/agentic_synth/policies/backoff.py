@@ -64,16 +64,16 @@ class RetryBudget:
         balance = self._balance + self.share
         self._balance = min(self._most, balance)
 
-    def withdraw(self, now: float) -> bool:
-        """Take one retry out, if there is one."""
+    def withdraw(self, now: float, amount: float = 1.0) -> bool:
+        """Take one retry out, or that part of one which is the caller's, if there is as much."""
         if self._at is None:
             self._at = now
         if self._balance < self.minimum:
             self._balance = min(self.minimum, self._balance + (now - self._at) * self.minimum / 10.0)
         self._at = now
-        if self._balance < 1.0:
+        if self._balance < amount:
             self.refused += 1
             return False
-        self._balance -= 1.0
+        self._balance -= amount
         self.granted += 1
         return True

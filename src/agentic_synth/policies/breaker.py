@@ -17,6 +17,7 @@ CircuitState: TypeAlias = Literal["closed", "open", "half_open"]
 
 _SLOTS = 10
 _PROBE_POLL_S = 0.1
+_REMEMBERED = 16
 
 
 class CircuitRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,8 +55,8 @@ class Circuit:
     """
 
     __slots__ = (
-        "_epoch", "_failures", "_forced", "_in_a_row", "_opened_until", "_passes", "_probing", "_proven", "_slots",
-        "_slow", "_state", "_total", "_trips_in_a_row", "_well_since", "answered", "rules", "trips",
+        "_changes", "_epoch", "_failures", "_forced", "_in_a_row", "_opened_until", "_passes", "_probing", "_proven",
+        "_slots", "_slow", "_state", "_total", "_trips_in_a_row", "_well_since", "answered", "rules", "trips",
     )  # fmt: skip
 
     def __init__(self, rules: CircuitRules | None = None) -> None:
@@ -65,6 +66,7 @@ class Circuit:
         self._state: CircuitState = "closed"
         self._forced: CircuitState | None = None
         self._epoch = 0
+        self._changes: deque[tuple[float, CircuitState]] = deque(maxlen=_REMEMBERED)
         self._slots: deque[list[float]] = deque()
         self._total = self._failures = self._slow = 0.0
         self._in_a_row = 0
@@ -80,12 +82,17 @@ class Circuit:
         """Counts the changes of state."""
         return self._epoch
 
+    @property
+    def changes(self) -> tuple[tuple[float, CircuitState], ...]:
+        """The last changes of state: when, and to what."""
+        return tuple(self._changes)
+
     def state(self, now: float) -> CircuitState:
         """What it is now; an open circuit whose time is over is half open."""
         if self._forced is not None:
             return self._forced
         if self._state == "open" and now >= self._opened_until:
-            self._enter("half_open")
+            self._enter("half_open", self._opened_until)
             self._probing = self._proven = 0
         return self._state
 
@@ -149,7 +156,7 @@ class Circuit:
             return
         self._proven += 1
         if self._proven >= self.rules.probes:
-            self._enter("closed")
+            self._enter("closed", now)
             self._well_since = now
 
     def _count(self, failed: bool, slow: bool, now: float) -> None:
@@ -193,10 +200,11 @@ class Circuit:
         self.trips += 1
         seconds = min(rules.open_cap, rules.open_for * 2.0 ** min(self._trips_in_a_row - 1, 30))
         self._opened_until = now + seconds * (0.75 + 0.5 * rng.random())
-        self._enter("open")
+        self._enter("open", now)
 
-    def _enter(self, state: CircuitState) -> None:
+    def _enter(self, state: CircuitState, at: float) -> None:
         self._state = state
+        self._changes.append((at, state))
         self._epoch += 1
         self._passes = (Pass(self._epoch, False), Pass(self._epoch, True))
         self._slots.clear()

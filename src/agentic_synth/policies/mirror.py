@@ -106,7 +106,7 @@ class Mirror:
         When the upstream looked, at least the running total *before* had arrived there, and at most *after*.
         """
         limit, remaining, reset = facts
-        if limit is None or limit <= 0 or remaining is None or remaining > limit or sent_at < self._valid_from:
+        if limit is None or limit < 1 or remaining is None or remaining > limit or sent_at < self._valid_from:
             return
         if remaining == 0 and self._distrusted():
             return

@@ -30,6 +30,11 @@ class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
         fresh = usage.input_tokens - usage.cached_tokens
         return (fresh * self.input + usage.cached_tokens * cached + usage.output_tokens * self.output) / _MILLION
 
+    def times(self, share: float) -> Price:
+        """What it costs where only this share of the price is charged."""
+        cached = None if self.cached is None else self.cached * share
+        return Price(self.input * share, self.output * share, cached)
+
 
 FREE = Price(0.0, 0.0, 0.0)
 
@@ -38,6 +43,7 @@ class _Table(msgspec.Struct, frozen=True):
     dated: str
     sources: dict[str, str]
     prices: dict[str, Price]
+    batch: dict[str, float] = {}
 
 
 class Prices:
@@ -47,8 +53,11 @@ class Prices:
     costs what its family does. What is in no table has no price: None, never a guess.
     """
 
-    def __init__(self, prices: Mapping[str, Price], dated: str, sources: Mapping[str, str]) -> None:
+    def __init__(
+        self, prices: Mapping[str, Price], dated: str, sources: Mapping[str, str], batch: Mapping[str, float]
+    ) -> None:
         self._prices = dict(prices)
+        self._batch = dict(batch)
         self.dated = dated
         self.sources = dict(sources)
 
@@ -65,7 +74,7 @@ class Prices:
                     f"the price of {reference} is wrong: {error}",
                     mend="write input and output (and cached, if known) in dollars a million tokens",
                 ) from error
-        return cls(prices, table.dated, table.sources)
+        return cls(prices, table.dated, table.sources, table.batch)
 
     def of(self, reference: str) -> Price | None:
         """The price of *reference*, None where it is not known."""
@@ -74,6 +83,11 @@ class Prices:
             return FREE
         found = self._prices.get(reference)
         return found if found is not None else self._prices.get(_undated(reference))
+
+    def in_batches(self, reference: str) -> Price | None:
+        """The price of *reference* in its provider's batches; the usual one where no discount is known."""
+        price, share = self.of(reference), self._batch.get(reference.partition("/")[0])
+        return price if price is None or share is None else price.times(share)
 
     def __iter__(self) -> Iterator[tuple[str, Price]]:
         return iter(self._prices.items())

@@ -27,6 +27,9 @@ class Cost(msgspec.Struct, frozen=True, gc=False):
     tok: float = 0.0
     req: float = 0.0
 
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.usd + other.usd, self.tok + other.tok, self.req + other.req)
+
 
 class SpendingStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """A snapshot: *limit* (None: none) in *unit*, what is reserved of it, and what was spent in every unit."""
@@ -78,11 +81,18 @@ class Spending:
         """Set *cost* aside for one call; false if what is spent and reserved leaves no room for it."""
         if self.limit is None:
             return True
-        amount = self._of(cost)
-        if self.spent + self.reserved + amount > self.limit + _TOLERANCE:
+        if not self.room_for(cost):
             return False
-        self.reserved += amount
+        self.reserved += self._of(cost)
         return True
+
+    def hold(self, cost: Cost) -> None:
+        """Set *cost* aside, room or not, for what is under way already."""
+        self.reserved += self._of(cost)
+
+    def room_for(self, cost: Cost) -> bool:
+        """Whether *cost* could be reserved now."""
+        return self.limit is None or self.spent + self.reserved + self._of(cost) <= self.limit + _TOLERANCE
 
     def settle(self, reserved: Cost, cost: Cost) -> None:
         """The call for which *reserved* was set aside did cost *cost*."""

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import math
 
-from agentic_synth.types import Json, Message, Request
+from agentic_synth.types import Call, Json, Message, Request
 
-__all__ = ["estimate_tokens", "output_bound", "prompt_bound", "prompt_tokens"]
+__all__ = [
+    "call_bound",
+    "call_tokens",
+    "estimate_tokens",
+    "on_the_wire",
+    "output_bound",
+    "prompt_bound",
+    "prompt_tokens",
+    "text_of",
+]
 
 MESSAGE_TOKENS = 4
 """What a chat format adds to each message: role and separators (OpenAI cookbook: 3 to 4)."""
@@ -41,6 +50,8 @@ def estimate_tokens(text: str) -> int:
 
 def prompt_tokens(request: Request) -> int:
     """The likely number of input tokens of *request*: the messages, the schema and the tools."""
+    if request.kind == "embedding":
+        return sum([estimate_tokens(text_of(message)) for message in request.messages])
     total = _attached(request, 4)
     for message in request.messages:
         content = message.content
@@ -50,6 +61,8 @@ def prompt_tokens(request: Request) -> int:
 
 def prompt_bound(request: Request) -> int:
     """No fewer input tokens than *request* can have: a token of any byte-level tokenizer is at least one byte."""
+    if request.kind == "embedding":
+        return sum([MESSAGE_TOKENS + _bytes(text_of(message)) for message in request.messages])
     total = HIDDEN_TOKENS + _attached(request, 1)
     if request.tools or request.schema is not None:
         total += 8 * HIDDEN_TOKENS
@@ -61,6 +74,8 @@ def prompt_bound(request: Request) -> int:
 
 def output_bound(request: Request) -> int | None:
     """The most output tokens *request* may be answered with, where it says so."""
+    if request.kind == "embedding":
+        return 0
     parameters = request.parameters
     if not parameters:
         return None
@@ -69,6 +84,26 @@ def output_bound(request: Request) -> int | None:
         return None
     answers = parameters.get("n") or 1
     return math.ceil(bound) * (answers if isinstance(answers, int) and answers > 1 else 1)
+
+
+def on_the_wire(call: Call) -> tuple[Request, ...]:
+    """The requests that are sent: those joined in an array; of a packed prompt, the one that holds them all."""
+    return call.joined if call.joined and not call.ids else (call.request,)
+
+
+def call_tokens(call: Call) -> int:
+    """:func:`prompt_tokens` of all the requests in *call*."""
+    return sum(map(prompt_tokens, on_the_wire(call)))
+
+
+def call_bound(call: Call) -> int:
+    """:func:`prompt_bound` of all the requests in *call*."""
+    return sum(map(prompt_bound, on_the_wire(call)))
+
+
+def text_of(message: Message) -> str:
+    """The text of *message*, if that is all it is."""
+    return message.content if isinstance(message.content, str) else ""
 
 
 def _bytes(text: str) -> int:

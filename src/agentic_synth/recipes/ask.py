@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from agentic_synth.errors import SynthError
+from agentic_synth.errors import Stopped, SynthError
 from agentic_synth.recipes.answers import Invalid
 from agentic_synth.recipes.asked import Asked
 from agentic_synth.telemetry.run_statistics import Purpose, RunStatistics
@@ -60,7 +60,16 @@ async def ask(engine: Answerer, asked: Asked, request: Request, statistics: RunS
     again = request
     regenerations = asked.regenerate
     while True:
-        response = await _submit(engine, rung, statistics, purpose)
+        if statistics is not None:
+            statistics.record_sent()
+        try:
+            response = await engine.submit(rung)
+        except BaseException as error:
+            if statistics is not None:
+                _record(error, statistics, purpose)
+            raise
+        if statistics is not None:
+            statistics.record_response(response, purpose)
         read = asked.read(response)
         if not isinstance(read, Invalid):
             return Answered(read.value, response)
@@ -81,17 +90,11 @@ _REPAIR: Purpose = "repair"
 _REGENERATION: Purpose = "regeneration"
 
 
-async def _submit(engine: Answerer, request: Request, statistics: RunStatistics | None, purpose: Purpose) -> Response:
-    if statistics is None:
-        return await engine.submit(request)
-    statistics.record_sent()
-    try:
-        response = await engine.submit(request)
-    except SynthError as error:
+def _record(error: BaseException, statistics: RunStatistics, purpose: Purpose) -> None:
+    """Count a request that was sent and has no answer."""
+    if isinstance(error, Stopped):
+        statistics.record_cancelled(error.attempts, purpose)
+    elif isinstance(error, SynthError):
         statistics.record_failure(type(error).__name__, error.attempts, purpose)
-        raise
-    except BaseException:
+    else:
         statistics.record_cancelled()
-        raise
-    statistics.record_response(response, purpose)
-    return response

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
+from agentic_synth.cache.key import key_of
 from agentic_synth.recipes.answers import Answers, Invalid, Read
+from agentic_synth.recipes.lineage import digest_of
 from agentic_synth.recipes.model import ModelColumn, Recipe
+from agentic_synth.recipes.slots import Slots
 from agentic_synth.recipes.templates import compile_expression, compile_template
-from agentic_synth.types import Draw, Json, Message, Request, Response
+from agentic_synth.types import Draw, Json, Message, Pack, Request, Response
 
 __all__ = ["Asked"]
 
 Values = Mapping[str, Any]
 
+_canonical = msgspec.json.Encoder(order="sorted").encode
+
 
 class Asked:
     """What to ask for one cell, and how to judge the answer."""
 
-    def __init__(self, name: str, column: ModelColumn, recipe: Recipe, *, model: str) -> None:
-        """*model* is the reference that the run resolved."""
+    def __init__(self, name: str, column: ModelColumn, recipe: Recipe, *, model: str, run: str = "") -> None:
+        """*model* is the reference that the run resolved, *run* the name under which its requests queue."""
         self.name = name
         self.regenerate = column.regenerate
         self.answers = Answers.compile(column.answer) if column.answer is not None else None
@@ -29,10 +35,15 @@ class Asked:
         self.when = compile_expression(column.when, f"columns.{name}.when") if column.when is not None else None
         self.parameters = {**recipe.parameters, **column.parameters, **column.extra_body}
         self.model = model
+        self.run = run
         self.reuse = "replay" if column.reuse == "exact" else column.reuse
+        self._constant = digest_of(self.model, self.parameters, self.schema)
         self.shared = column.draws == "shared" or self.parameters.get("temperature") == 0 or "seed" in self.parameters
         self._names: set[str] = set(self.when.names) if self.when else set()
-        self._messages = [self._turn(role, content) for role, content in _turns(column, recipe)]
+        turns = _turns(column, recipe)
+        self._messages = [self._turn(role, content) for role, content in turns]
+        self._slots = self._own_words(turns[-1][1]) if column.pack is not None or column.reuse == "semantic" else None
+        self._pack = 0 if column.pack == "auto" else column.pack
         self.names = frozenset(self._names)
 
     def _turn(self, role: str, content: Json) -> Callable[[Values], Message]:
@@ -58,12 +69,19 @@ class Asked:
             return lambda values: {key: field(values) for key, field in fields.items()}
         return _Constant(content)
 
+    def _own_words(self, content: Json) -> Slots | None:
+        return Slots(content, f"columns.{self.name}") if isinstance(content, str) else None
+
     def request(self, values: Values, draw: Draw) -> Request:
         """The request for the row with these values.
 
         Raises:
             RowError: a template cannot be rendered with these values.
         """
+        meaning = pack = None
+        if self._slots is not None and (filled := self._slots.fill(values)) is not None:
+            meaning = filled.meaning
+            pack = Pack(filled.task, filled.values, self._pack) if self._pack is not None else None
         return Request(
             model=self.model,
             messages=tuple([message(values) for message in self._messages]),
@@ -72,7 +90,25 @@ class Asked:
             draw=draw,
             reuse=self.reuse,
             dedup=self.shared,
+            run=self.run,
+            meaning=meaning,
+            pack=pack,
+            judged=True,
         )
+
+    def specification(self, request: Request) -> bytes:
+        """16 bytes that are equal for equal requests, of this column or of one that asks alike.
+
+        What is the same for every row was hashed once; the key of the response store hashes it every time.
+
+        Raises:
+            InvalidRequest: the prompt holds what JSON cannot say.
+        """
+        try:
+            messages = _canonical(request.messages)
+        except (TypeError, ValueError, RecursionError):
+            return key_of(request, "").spec  # which says what is wrong
+        return blake2b(messages, digest_size=16, key=self._constant).digest()
 
     def recalled(self, request: Request) -> Request:
         """The same request for a row that is made again: its answer is the one that was stored the first time."""
@@ -96,9 +132,10 @@ class Asked:
         return self.again(msgspec.structs.replace(request, messages=request.messages + turns))
 
     def again(self, request: Request) -> Request:
-        """The same request as the next attempt of its draw."""
+        """The same request as the next attempt of its draw: an answer of its own, asked alone."""
         draw = msgspec.structs.replace(request.draw, attempt=request.draw.attempt + 1)
-        return msgspec.structs.replace(request, draw=draw)
+        reuse = "replay" if request.reuse == "semantic" else request.reuse
+        return msgspec.structs.replace(request, draw=draw, reuse=reuse, meaning=None, pack=None)
 
 
 class _Constant:

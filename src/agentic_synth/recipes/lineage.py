@@ -12,6 +12,7 @@ from hashlib import blake2b
 
 import msgspec
 
+from agentic_synth.cache.key import lineage_of
 from agentic_synth.policies.occurrences import Occurrences
 from agentic_synth.types import Draw, Json
 
@@ -37,7 +38,9 @@ class Lineage:
     """
 
     def __init__(self, *, seed: int, epoch: int) -> None:
-        self._run = "" if seed == epoch == 0 else f"{seed}.{epoch}"
+        self._run = lineage_of(seed, epoch)
+        self.fresh = epoch > 0
+        """Whether everything is drawn anew, so that nothing is taken from other runs."""
         self._sampling = str(seed)
         self._occurrences = Occurrences()
 

@@ -115,7 +115,8 @@ class ModelColumn(ColumnSpec):
 
     Say *prompt*, or *messages* for a whole conversation. *model*, *base_url* and *system* take the place of the
     recipe's; *parameters* are laid over the recipe's. *draws* ``shared`` gives rows with an equal request the same
-    answer. *regenerate* is how often an answer that cannot be used is asked again.
+    answer. *regenerate* is how often an answer that cannot be used is asked again. *pack* asks several rows in one
+    call: so many, or as many as do no harm (``auto``).
     """
 
     prompt: str | None = None
@@ -129,6 +130,7 @@ class ModelColumn(ColumnSpec):
     extra_body: dict[str, JsonValue] = Field(default={})
     draws: Literal["distinct", "shared"] = "distinct"
     reuse: Reuse = "exact"
+    pack: Literal["auto"] | Annotated[int, Field(ge=2, le=100)] | None = None
     regenerate: Annotated[int, Field(ge=0, le=100)] = 2
 
     @model_validator(mode="after")

@@ -113,9 +113,11 @@ class Plan:
         *,
         seed_columns: Collection[str] = (),
         model_of: Callable[[str | None, str | None], str],
+        run: str = "",
     ) -> None:
-        """*model_of* gives the reference that a column's model and base URL mean to this run."""
+        """*model_of* gives the reference that a column's model and base URL mean to this *run*, which has a name."""
         self.recipe = recipe
+        self.run = run
         self.first: list[Step] = []
         self.waves: list[Wave] = []
         self.asked: dict[str, Asked] = {}
@@ -134,7 +136,7 @@ class Plan:
             if isinstance(column, ModelColumn):
                 named = column.model is not None or column.base_url is not None
                 model = model_of(column.model or recipe.model, column.base_url if named else recipe.base_url)
-                asked = self.asked[name] = Asked(name, column, recipe, model=model)
+                asked = self.asked[name] = Asked(name, column, recipe, model=model, run=self.run)
                 level[name] = 1 + max((level[parent] for parent in asked.names), default=0)
                 while len(self.waves) < level[name]:
                     self.waves.append(Wave(()))

@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from agentic_synth.cache.key import key_of
 from agentic_synth.errors import InvalidRequest, SynthError
 from agentic_synth.recipes.ask import Answered, Answerer, Unusable, ask
 from agentic_synth.recipes.asked import Asked
@@ -16,7 +15,7 @@ from agentic_synth.recipes.lineage import Lineage
 from agentic_synth.recipes.plan import Plan, RowRejected, Values, make
 from agentic_synth.recipes.templates import RowError
 from agentic_synth.telemetry.run_statistics import RunStatistics
-from agentic_synth.types import Draw, Json, Request
+from agentic_synth.types import Draw, Json, Request, Reuse
 
 __all__ = ["Candidate", "Filled", "Rejection", "Rows", "Slot"]
 
@@ -24,6 +23,7 @@ __all__ = ["Candidate", "Filled", "Rejection", "Rows", "Slot"]
 Draws: TypeAlias = dict[str, Draw | None]
 
 _MOST_REFUSED = 100
+_FROM_OTHERS: frozenset[Reuse] = frozenset({"pool", "semantic"})
 
 
 class Candidate:
@@ -138,9 +138,9 @@ class Rows:
             if asked.when is not None and not asked.when.evaluate(candidate.values):
                 candidate.draws[asked.name] = None
                 return
-            request = asked.request(candidate.values, self._lineage.shared())
+            request = self._request(asked, candidate.values, self._lineage.shared())
             if not asked.shared:
-                request = msgspec.structs.replace(request, draw=self._lineage.first(key_of(request, "").spec))
+                request = msgspec.structs.replace(request, draw=self._lineage.first(asked.specification(request)))
         except (RowError, InvalidRequest) as error:
             candidate.rejected = _rejection(asked, error)
             return
@@ -169,6 +169,8 @@ class Rows:
             values = dict(candidate.values)
             try:
                 filled.row = await self._make(slot, candidate, values, filled.answers, statistics)
+                if statistics is not None:
+                    statistics.record_made()
                 return filled
             except RowRejected as rejected:
                 if self._keep_rejections:
@@ -201,7 +203,11 @@ class Rows:
         if candidate.rejected is not None:
             raise candidate.rejected.bare()
         for wave in self._plan.waves:
-            outcomes = await self._outcomes(wave.asked, candidate, values, statistics)
+            if len(wave.asked) == 1:
+                outcomes: list[Answered | Exception | None]
+                outcomes = [await self._cell(wave.asked[0], candidate, values, statistics)]
+            else:
+                outcomes = await self._outcomes(wave.asked, candidate, values, statistics)
             for asked, outcome in zip(wave.asked, outcomes, strict=True):
                 if isinstance(outcome, Answered):
                     answers[asked.name] = outcome
@@ -216,8 +222,6 @@ class Rows:
 
     async def _outcomes(self, wave: tuple[Asked, ...], *rest: Any) -> list[Answered | Exception | None]:
         """Ask several columns at once; a cell that fails lets the others finish, whose answers are paid."""
-        if len(wave) == 1:
-            return [await self._cell(wave[0], *rest)]
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._outcome(asked, *rest)) for asked in wave]
         return [task.result() for task in tasks]
@@ -239,7 +243,7 @@ class Rows:
                     return None
                 draw = candidate.draws[asked.name]
                 assert draw is not None
-                request = asked.request(values, draw)
+                request = self._request(asked, values, draw)
             if statistics is None:
                 request = asked.recalled(request)
             answered = await ask(self._engine, asked, request, statistics)
@@ -253,6 +257,12 @@ class Rows:
             raise _rejection(asked, error) from error
         self._refused[asked.name] = -1
         return answered
+
+    def _request(self, asked: Asked, values: Values, draw: Draw) -> Request:
+        request = asked.request(values, draw)
+        if self._lineage.fresh and request.reuse in _FROM_OTHERS:
+            return msgspec.structs.replace(request, reuse="replay")
+        return request
 
     def _refuse(self, asked: Asked, error: InvalidRequest) -> None:
         """Count a request that the upstream calls wrong; raise *error* where it never took any other of this column."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
 
 import msgspec
 
-from agentic_synth.errors import BudgetSpent, NotCached, SynthError, UpstreamError
+from agentic_synth.errors import BudgetSpent, NotCached, Parked, Stopped, SynthError, UpstreamError
 from agentic_synth.policies.order import Order
 from agentic_synth.recipes.rows import Filled, Rows, Slot
 from agentic_synth.telemetry.run_statistics import RunStatistics
@@ -42,16 +42,23 @@ class RowRun:
     """One run over the slots of a recipe. Iterate :meth:`batches` to the end, or close it: then nothing is left behind.
 
     A row that an upstream failed is left out and counted in the statistics; when twenty fail in a row, nothing gets
-    through any more and the run ends with the error of the last.
+    through any more and the run ends with the error of the last. When nothing more may be sent, *halt* tells the engine
+    to let go what waits there; a row that is not made for that is no failure.
     """
 
     def __init__(
-        self, rows: Rows, seeds: Iterator[dict[str, Any]] | None, statistics: RunStatistics, flow: Flow
+        self,
+        rows: Rows,
+        seeds: Iterator[dict[str, Any]] | None,
+        statistics: RunStatistics,
+        flow: Flow,
+        halt: Callable[[], None] = lambda: None,
     ) -> None:
         self._rows = rows
         self._seeds = seeds
         self._statistics = statistics
         self._flow = flow
+        self._halt = halt
         self._order: Order[Filled, Filled | Slot] = Order(keep=flow.keep, lead=flow.lead)
         self._out: deque[Filled] = deque()
         self._workers: set[asyncio.Task[None]] = set()
@@ -59,15 +66,24 @@ class RowRun:
         self._started = 0
         self._failed_in_a_row = 0
         self._no_more = False
+        self._unmade = 0
         self.exhausted = 0
         """Slots whose candidates were all rejected."""
         self.failed = 0
         """Slots that an upstream failed; asking again later may fill them."""
+        self.parked = 0
+        """Slots that wait for a provider's batch."""
+        self.cut_short = False
+        """At the end: whether :meth:`stop` kept a slot from being opened or filled."""
         self.stopped: Exception | None = None
         """Why no further slot was opened, if that was not by plan: the budget, or an error nothing can get past."""
 
     def stop(self) -> None:
-        """Open no further slot; what is in flight finishes and comes out."""
+        """Open no further slot and send nothing more; what is in flight finishes and comes out."""
+        self._halt()
+        self._open_no_more()
+
+    def _open_no_more(self) -> None:
         self._no_more = True
         self._changed.set()
 
@@ -90,6 +106,7 @@ class RowRun:
                         await asyncio.sleep(_COMPANY_S)
                 else:
                     break
+            self.cut_short = self._unmade > 0 or (self._no_more and self._more())
         finally:
             self._no_more = True  # an answer that comes with the cancellation may hide it from its worker
             for worker in self._workers:
@@ -119,12 +136,9 @@ class RowRun:
             return None
 
     def _admit(self) -> Slot | None:
-        wanted = self._flow.wanted
         if self._no_more or self._full() or (self._flow.ordered and not self._order.room(self._started)):
             return None
-        if wanted is not None and (
-            self._started - self.exhausted >= wanted or self._started >= wanted + self._flow.spare
-        ):
+        if self._covered():
             return None
         seed_row = None
         if self._seeds is not None:
@@ -134,6 +148,22 @@ class RowRun:
                 return None
         index, self._started = self._started, self._started + 1
         return self._rows.admit(index, seed_row)
+
+    def _covered(self) -> bool:
+        """Whether as many slots are open as are wanted, or may be."""
+        wanted = self._flow.wanted
+        return wanted is not None and (
+            self._started - self.exhausted >= wanted or self._started >= wanted + self._flow.spare
+        )
+
+    def _more(self) -> bool:
+        """Whether there is a slot that was not opened."""
+        if self._flow.wanted is not None:
+            return not self._covered()
+        try:
+            return self._seeds is not None and next(self._seeds, None) is not None
+        except Exception:  # noqa: BLE001 - seeds that cannot be read on: there was more, whatever it was
+            return True
 
     async def _work(self, slot: Slot | None) -> None:
         while slot is not None:
@@ -151,6 +181,13 @@ class RowRun:
             slot = self._next()
 
     def _fail(self, error: Exception) -> None:
+        if isinstance(error, Stopped):
+            self._unmade += 1
+            return
+        if isinstance(error, Parked):
+            self.parked += 1
+            self._failed_in_a_row = 0
+            return
         self.failed += 1
         if isinstance(error, NotCached):
             return
@@ -162,7 +199,10 @@ class RowRun:
     def _end(self, error: Exception) -> None:
         if self.stopped is None or isinstance(self.stopped, BudgetSpent):
             self.stopped = error
-        self.stop()
+        if isinstance(error, BudgetSpent):
+            self._open_no_more()  # a smaller call that waits may still fit
+        else:
+            self.stop()
 
     def _add(self, filled: Filled, *, stand_in: Filled | Slot) -> None:
         if self._flow.ordered:

@@ -25,7 +25,9 @@ async def complete_structured(engine: Answerer, request: Request, schema: Json) 
     # What was rejected before is read again rather than paid again, on the way to the answer that fits.
     reuse = "replay" if request.reuse == "exact" else request.reuse
     try:
-        answered = await ask(engine, asked, msgspec.structs.replace(request, schema=asked.schema, reuse=reuse), None)
+        answered = await ask(
+            engine, asked, msgspec.structs.replace(request, schema=asked.schema, reuse=reuse, judged=True), None
+        )
     except Unusable as unusable:
         raise BadReply(
             f"no answer of {request.model} fits the schema: {unusable.reason}",

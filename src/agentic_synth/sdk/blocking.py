@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
@@ -13,7 +14,8 @@ from agentic_synth.types import Delta, Json, Response
 
 if TYPE_CHECKING:
     from agentic_synth.sdk.estimate import Estimate
-    from agentic_synth.sdk.recipe_run import RecipeSource, Run, RunOptions, SeedSource
+    from agentic_synth.sdk.recipe_run import RecipeSource, Run, SeedSource
+    from agentic_synth.sdk.run_options import RunOptions
 
 __all__ = ["BlockingSynth"]
 
@@ -55,6 +57,10 @@ class BlockingSynth:
     def stream(self, prompt: Prompt, **options: Any) -> Iterator[Delta]:
         """See :meth:`Synth.stream`."""
         return self._portal.iterate(self._synth.stream(prompt, **options))
+
+    def embed(self, texts: Iterable[str], **options: Any) -> list[array[float]]:
+        """See :meth:`Synth.embed`."""
+        return self._portal.call(self._synth.embed(texts, **options))
 
     def generate(
         self,
@@ -101,6 +107,7 @@ class BlockingSynth:
         self._portal.close(self._synth.aclose)
 
     def __enter__(self) -> Self:
+        self._portal.call(self._synth.__aenter__())
         return self
 
     def __exit__(

@@ -8,51 +8,41 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from agentic_synth.cache.ledger import Output, RunState, new_run_id
 from agentic_synth.cache.ledger import Run as LedgerEntry
-from agentic_synth.errors import BudgetSpent, ConfigError, RecipeError
+from agentic_synth.clock import Clock, SystemClock
+from agentic_synth.errors import BudgetSpent, ConfigError, OutputError, RecipeError
+from agentic_synth.recipes.ask import Answerer
 from agentic_synth.recipes.lineage import Lineage
 from agentic_synth.recipes.load import load_recipe
 from agentic_synth.recipes.model import ModelColumn, Recipe
 from agentic_synth.recipes.plan import Plan
-from agentic_synth.recipes.rows import Filled
+from agentic_synth.recipes.rows import Filled, Rows
 from agentic_synth.recipes.run import Flow, RowRun
+from agentic_synth.sdk.run_options import RunOptions, known_options
 from agentic_synth.sdk.session import Connected, Session
-from agentic_synth.sdk.watched import WatchedRows, traffic
+from agentic_synth.sdk.watched import traffic
 from agentic_synth.sinks.open import OutputClosed, Sink, SinkColumn, open_sink
 from agentic_synth.sources.open import Seeds, seeds_from
 from agentic_synth.telemetry.progress import Progress
-from agentic_synth.telemetry.run_statistics import RunStatistics, Snapshot
+from agentic_synth.telemetry.run_statistics import RunStatistics, Snapshot, source_of
 from agentic_synth.types import Json, Usage
 
-__all__ = ["RecipeRun", "RecipeSource", "Run", "RunOptions", "SeedSource", "Settings"]
+if TYPE_CHECKING:
+    from agentic_synth.sdk.batch_run import BatchRun  # loaded where a run goes by batch
+
+__all__ = ["RecipeRun", "RecipeSource", "Run", "SeedSource", "Settings"]
 
 RecipeSource = str | Path | Mapping[str, Any] | Recipe
 SeedSource = str | Path | Seeds | Iterable[dict[str, Any]]
 
 UPSTREAM_COLUMN = "_upstream"
+SOURCE_COLUMNS = "_source_"
 _REJECTS = ("slot", "candidate", "reason", "column", "answer", "values")
-
-
-class RunOptions(TypedDict, total=False):
-    """What a run may be told beside rows and seeds."""
-
-    seed: int
-    """Another seed than the recipe's: other draws everywhere."""
-    fresh: bool
-    """Draw anew instead of taking what earlier runs of this output drew."""
-    unordered: bool
-    """Write rows as they come, not in candidate order."""
-    rejects: str
-    """A file for the candidates that were rejected, with reason and raw answer."""
-    overrides: Mapping[str, str]
-    """Changes to the recipe: ``{"columns.tone.choice": "[calm, angry]"}``."""
-    window: int
-    """Rows in the making at once."""
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,9 +87,14 @@ class RecipeRun:
         seeds: SeedSource | None,
         options: RunOptions,
         said: Mapping[str, str | None],
+        clock: Clock | None = None,
     ) -> None:
-        """*said* are the model and base URL that were given by hand, which win over the recipe's own."""
-        self.options = _known(options)
+        """*said* are the model and base URL that were given by hand, which win over the recipe's own.
+
+        *clock* is what looking after provider batches goes by.
+        """
+        self.options = known_options(options)
+        self.id = new_run_id()
         recipe = load_recipe(source, overrides=options.get("overrides", {}))
         changes: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
         if "model" in changes:
@@ -111,13 +106,16 @@ class RecipeRun:
         given = seeds if seeds is not None else recipe.seeds
         self.seeds = seeds_from(given) if given is not None else None
         seed_columns = self.seeds.columns() if self.seeds is not None else []
-        self.plan = Plan(recipe, seed_columns=seed_columns, model_of=session.name_of)
+        self.plan = Plan(recipe, seed_columns=seed_columns, model_of=session.name_of, run=self.id)
         self.explicit_rows = rows if rows is not None else recipe.rows
         self.wanted = self._wanted()
         self.statistics = RunStatistics(self.wanted)
         self._session = session
+        self._clock = clock or SystemClock()
         self._rows: RowRun | None = None
+        self._batch_run: BatchRun | None = None
         self._stopped = False
+        self._refused: OutputError | None = None
         self.begun = False
         """Whether output and ledger are open, so that what goes wrong now is no fault of the input."""
         self._started = time.monotonic()
@@ -125,6 +123,15 @@ class RecipeRun:
         self.offline = bool(references) and references == {"offline"}
         self.marked = bool(references) and ("offline" in references or session.engine.may_fall_back)
         """Whether rows say which upstream answered: where it is not the model that the user named."""
+        if self.by_batch:
+            from agentic_synth.sdk.batch_run import check_plan  # noqa: PLC0415 - only where a run goes by batch
+
+            check_plan(self.plan, session)
+
+    @property
+    def by_batch(self) -> bool:
+        """Whether answers come through the providers' batch APIs, all or most of them."""
+        return self.options.get("mode", "online") != "online"
 
     def _wanted(self) -> int | None:
         if self.explicit_rows is not None:
@@ -144,6 +151,9 @@ class RecipeRun:
         columns = [SinkColumn(name, schema) for name, schema in self.plan.outputs.items()]
         if self.marked and UPSTREAM_COLUMN not in self.plan.outputs:
             columns.append(SinkColumn(UPSTREAM_COLUMN, {"type": "string"}))
+        if self.options.get("provenance", False):
+            names = [SOURCE_COLUMNS + name for name in self.plan.asked]
+            columns += [SinkColumn(name, {"type": "string"}) for name in names if name not in self.plan.outputs]
         return columns
 
     def seed_rows(self) -> Iterator[dict[str, Any]] | None:
@@ -154,8 +164,13 @@ class RecipeRun:
         times = self.recipe.rows_per_seed
         return (row for seeds in passes for row in seeds for _ in range(times))
 
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing more is sent, by :meth:`stop` or because nobody takes the rows any more."""
+        return self._stopped
+
     def stop(self) -> None:
-        """Open no further row; what is in flight finishes and is written."""
+        """Send nothing more; what is in flight, and paid, finishes and is written."""
         self._stopped = True
         if self._rows is not None:
             self._rows.stop()
@@ -163,18 +178,13 @@ class RecipeRun:
     def snapshot(self) -> Snapshot:
         """The figures of the moment, for progress."""
         upstreams = self._session.engine.statistics()["upstreams"]
-        return self.statistics.snapshot(time.monotonic() - self._started, traffic(upstreams.values()))
+        batches = self._batch_run.told() if self._batch_run is not None else ""
+        return self.statistics.snapshot(time.monotonic() - self._started, traffic(upstreams.values()), batches)
 
-    async def batches(self, output: Output) -> AsyncGenerator[list[Filled], None]:
-        """Filled slots; see :class:`RowRun`."""
-        lineage = Lineage(seed=self.recipe.seed, epoch=output.epoch)
-        keep_rejections = "rejects" in self.options
-        rows = WatchedRows(
-            self.plan, lineage, self._session.engine, passes=output.passes, keep_rejections=keep_rejections
-        )
+    def _flow_of_rows(self) -> Flow:
         forgets = any(asked.reuse == "no_store" for asked in self.plan.asked.values())
         durable = (self._session.remembers or self.offline) and not forgets
-        flow = Flow(
+        return Flow(
             wanted=self.wanted,
             spare=self.wanted or 0 if self.explicit_rows is not None else 0,
             window=self.options.get("window") or self._session.window,
@@ -182,13 +192,35 @@ class RecipeRun:
             lead=(8_192 if self.seeds is not None else 32_768) if durable else 4_000,
             ordered=not self.options.get("unordered", False),
         )
-        self._rows = RowRun(rows, self.seed_rows(), self.statistics, flow)
-        if self._stopped:
-            self._rows.stop()
-        async with aclosing(self._rows.batches()) as batches:
-            async for batch in batches:
-                self.statistics.record_accepted(sum(filled.row is not None for filled in batch))
-                yield batch
+
+    async def batches(self, output: Output) -> AsyncGenerator[list[Filled], None]:
+        """Filled slots; see :class:`RowRun`."""
+        engine, flow = self._session.engine, self._flow_of_rows()
+
+        def start(answerer: Answerer, statistics: RunStatistics, flow: Flow, *, keep_rejections: bool = True) -> RowRun:
+            lineage = Lineage(seed=self.recipe.seed, epoch=output.epoch)
+            kept = keep_rejections and "rejects" in self.options
+            rows = Rows(self.plan, lineage, answerer, passes=output.passes, keep_rejections=kept)
+            self._rows = RowRun(rows, self.seed_rows(), statistics, flow, lambda: engine.stops.stop(self.id))
+            if self._stopped:
+                self._rows.stop()
+            return self._rows
+
+        if self.by_batch:
+            from agentic_synth.sdk.batch_run import open_batch_run  # noqa: PLC0415 - only where a run goes by batch
+
+            errand = self._session.errand(self.id, self.statistics, self._clock)
+            mixed = self.options.get("mode") == "mixed"
+            self._batch_run = open_batch_run(self._session, self.plan, start, flow, errand, mixed=mixed)
+        source = self._batch_run or start(engine, self.statistics, flow)
+        try:
+            async with aclosing(source.batches()) as batches:
+                async for batch in batches:
+                    if not self._refused:
+                        self.statistics.record_accepted(sum(filled.row is not None for filled in batch))
+                    yield batch
+        finally:
+            engine.stops.forget(self.id)
 
     def row_of(self, filled: Filled) -> dict[str, Any]:
         """The row as it leaves; what answered is said where that is not plain."""
@@ -199,6 +231,10 @@ class RecipeRun:
             names = [*str(row.get(UPSTREAM_COLUMN) or "").split("+")]
             names += [answered.response.upstream for answered in filled.answers.values()]
             row[UPSTREAM_COLUMN] = "+".join(dict.fromkeys(filter(None, names))) or None
+        if self.options.get("provenance", False):
+            for name in self.plan.asked:
+                answered = filled.answers.get(name)
+                row[SOURCE_COLUMNS + name] = source_of(answered.response) if answered is not None else None
         return row
 
     async def execute(self, out: str, progress: Progress | None = None) -> Run:
@@ -253,25 +289,35 @@ class RecipeRun:
             yield sink, rejects
 
     async def _flow(self, output: Output, sink: Sink, rejects: Sink | None) -> None:
+        """Write what is made; where it cannot be written, what is in flight is waited for, since it is paid."""
         async with aclosing(self.batches(output)) as batches:
             async for batch in batches:
-                await sink.write([self.row_of(filled) for filled in batch if filled.row is not None])
-                if rejects is not None:
-                    await rejects.write([r.as_row(filled.index) for filled in batch for r in filled.rejections])
+                if self._refused is not None:
+                    continue
+                try:
+                    await sink.write([self.row_of(filled) for filled in batch if filled.row is not None])
+                    if rejects is not None:
+                        await rejects.write([r.as_row(filled.index) for filled in batch for r in filled.rejections])
+                except OutputError as error:
+                    self._refused = error
+                    self.stop()
+        if self._refused is not None:
+            raise self._refused
 
-    @staticmethod
-    def _better(out: str, output: Output) -> bool:
-        """Whether a file stands at *out* that a part of the rows must not replace."""
-        return out != "-" and Path(out).exists() and not output.delivered_incomplete
+    def _better(self, out: str, output: Output) -> bool:
+        """Whether a file stands at *out* that a part of the rows must not replace: a whole one, or a larger part."""
+        if out == "-" or not Path(out).exists():
+            return False
+        return not output.delivered_incomplete or output.delivered_rows > self.statistics.rows_accepted
 
     def _state(self, error: BaseException | None) -> RunState:
         if error is not None:
             stopped = isinstance(error, BudgetSpent | OutputClosed) or not isinstance(error, Exception)
             return "interrupted" if stopped else "failed"
-        if self._stopped:
-            return "interrupted"
         assert self._rows is not None
-        if self._rows.failed:
+        if self._rows.cut_short:
+            return "interrupted"
+        if self._rows.failed or self._rows.parked:
             return "failed"
         missing = self._rows.exhausted if self.wanted is None else self.wanted - self.statistics.rows_accepted
         return "short" if missing else "complete"
@@ -285,7 +331,7 @@ class RecipeRun:
             upstreams=self._session.connected(models),
         )
         return LedgerEntry(
-            id=new_run_id(),
+            id=self.id,
             recipe=self.recipe.recipe,
             out=name,
             started=time.time(),
@@ -329,16 +375,6 @@ def _rehearsed(recipe: Recipe) -> Recipe:
         for name, column in recipe.columns.items()
     }
     return recipe.model_copy(update={"columns": columns})
-
-
-def _known(options: RunOptions) -> RunOptions:
-    """*options*, which no type checker may have looked at."""
-    known = RunOptions.__annotations__
-    if unknown := options.keys() - known:
-        raise ConfigError(f"a run has no option {', '.join(sorted(unknown))}", mend=f"there are: {', '.join(known)}")
-    if options.get("window", 1) < 1:
-        raise ConfigError(f"window is {options['window']}, which makes no row", mend="give a number from 1 up")
-    return options
 
 
 @asynccontextmanager

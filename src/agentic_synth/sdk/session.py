@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import asyncio
+from collections.abc import Callable, Collection, Coroutine
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from agentic_synth.cache.batches import BatchLedger
 from agentic_synth.cache.ledger import Ledger
 from agentic_synth.cache.memory import MemoryStore
+from agentic_synth.cache.parked import Parking
 from agentic_synth.cache.sqlite import SqliteStore
-from agentic_synth.config import Config, UpstreamConfig, store_path
+from agentic_synth.config import Config, UpstreamConfig
 from agentic_synth.engine.assembly import Assembly, Transport
 from agentic_synth.engine.engine import Engine
 from agentic_synth.errors import ConfigError
 from agentic_synth.policies.pricing import Price, Prices
+from agentic_synth.settings import store_path
 from agentic_synth.types import Call, Reply
+
+if TYPE_CHECKING:
+    from agentic_synth.cache.semantics import Semantics
+    from agentic_synth.clock import Clock
+    from agentic_synth.engine.warming import Warmer
+    from agentic_synth.sdk.batch_desk import BatchDesk
+    from agentic_synth.sdk.batch_follower import Errand
+    from agentic_synth.telemetry.run_statistics import RunStatistics
 
 __all__ = ["Connected", "Session", "connected_again"]
 
@@ -43,15 +56,104 @@ class Session:
         self._connected: dict[str, Connected] = {}
         self._prices = Prices.load(config.prices)
         path = store_path(config)
-        store = MemoryStore() if path is None else SqliteStore(path, config.store.synchronous, linger=0.02)
+        store = (
+            MemoryStore(ttl=config.store.ttl)
+            if path is None
+            else SqliteStore(path, config.store.synchronous, linger=0.02, ttl=config.store.ttl)
+        )
         self.remembers = path is not None
         """Whether answers outlive this process."""
+        self._journal = store
         self.ledger = Ledger(store)
+        self.batches = BatchLedger(store)
+        self.parking = Parking(store)
+        self._upstreams: dict[str, UpstreamConfig] = {}
+        self._desks: dict[str, BatchDesk] = {}
         fixed = config.engine.concurrency
         self.window = _MOST_ROWS if fixed is None else min(_MOST_ROWS, 2 * fixed + 16)
         """Rows in the making at once: enough that no permit waits for a row whose answer is being stored."""
-        self._assembly = Assembly(config.engine, store, self._prices, fallback=config.fallback)
+        self._directory = store.path.parent if isinstance(store, SqliteStore) else None
+        self._assembly = Assembly(
+            config.engine, store, self._prices, fallback=config.fallback, semantics=self._open_semantics
+        )
         self.engine = Engine(self._assembly)
+        self._warms = False
+
+    async def _open_semantics(self, spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]) -> Semantics:
+        try:
+            from agentic_synth.sdk.semantics import open_semantics  # noqa: PLC0415 - only where it is asked for
+        except ImportError as error:
+            raise ConfigError(
+                f"semantic reuse needs a package that is not installed ({error})",
+                mend="pip install 'agentic-synth[semantic]'",
+            ) from error
+        return await open_semantics(
+            self._config.semantic, self._journal, self._directory, self.engine, self.name_of, spawn, sends=self._sends
+        )
+
+    def warmer(self) -> Warmer | None:
+        """What asks ahead; None without a store that outlives the process."""
+        from agentic_synth.engine.warming import Warmer  # noqa: PLC0415 - only where it is asked for
+
+        store, config = self._journal, self._config
+        if isinstance(store, MemoryStore):
+            return None
+        return Warmer(
+            self._assembly,
+            self.engine.submit,
+            store,
+            store.accesses,
+            config.warming,
+            ttl=config.store.ttl,
+            connect=self._connects,
+        )
+
+    def warm(self) -> None:
+        """Begin to ask ahead in the background, if the settings say so."""
+        if self._config.warming.enabled and not self._warms and (warmer := self.warmer()) is not None:
+            self._warms = True
+            self._assembly.spawn(warmer.run())
+
+    def _connects(self, name: str) -> bool:
+        """Whether requests may call an upstream *name*; it is set up if the settings know it by that name."""
+        if name in self._assembly:
+            return True
+        reference, _, base_url = name.partition("@")
+        try:
+            return self.name_of(reference, base_url or None) == name
+        except ConfigError:
+            return False
+
+    def desk(self, name: str) -> BatchDesk:
+        """Where requests to the upstream *name* wait for its provider's batches.
+
+        Raises:
+            ConfigError: there is no batch API.
+        """
+        if (desk := self._desks.get(name)) is None:
+            from agentic_synth.sdk.batch_desk import open_desk  # noqa: PLC0415 - only where a run goes by batch
+            from agentic_synth.sdk.batch_follower import BatchOffice  # noqa: PLC0415
+
+            assembly, config = self._assembly, self._upstreams[name]
+            office = BatchOffice(
+                self.parking, self.batches, self._journal.leases, assembly.cache, assembly.purse, assembly.stops
+            )
+            desk = open_desk(name, config, office, self.price_of(name, by_batch=True), assembly.spawn)
+            assembly.park.open(desk.lot)
+            self._desks[name] = desk
+        return desk
+
+    def errand(self, run: str, statistics: RunStatistics, clock: Clock) -> Errand:
+        """A run's errand at the desks."""
+        from agentic_synth.sdk.batch_follower import Errand  # noqa: PLC0415 - only where a run goes by batch
+
+        return Errand(run=run, statistics=statistics, clock=clock, poll=self._config.engine.poll)
+
+    async def aclose(self) -> None:
+        """Close connections and store; closing twice is allowed."""
+        for desk in self._desks.values():
+            await desk.aclose()
+        await self.engine.aclose()
 
     @property
     def base_url(self) -> str | None:
@@ -83,6 +185,7 @@ class Session:
         name = config.reference if base_url is None else f"{config.reference}@{base_url}"
         if name not in self._assembly:
             told = {field: getattr(config, field) for field in _TOLD}
+            self._upstreams[name] = config
             self._connected[name] = Connected(reference=reference, base_url=base_url, upstream=told)
             self._assembly.add(name, config, _transport(config, sends=self._sends))
         return name
@@ -91,10 +194,11 @@ class Session:
         """What the upstreams are that requests call by these *names*."""
         return [one for name, one in self._connected.items() if name in names]
 
-    def price_of(self, name: str) -> Price | None:
+    def price_of(self, name: str, *, by_batch: bool = False) -> Price | None:
         """What the upstream that requests call *name* costs, None where nobody knows."""
         one = self._connected.get(name)
-        return self._prices.of(name if one is None else one.upstream["reference"])
+        reference = name if one is None else one.upstream["reference"]
+        return self._prices.in_batches(reference) if by_batch else self._prices.of(reference)
 
 
 _TOLD = ("reference", "name", "model", "wire", "base_url")

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from array import array
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import msgspec
 
-from agentic_synth.config import Config, Secret, UpstreamConfig, load_config
+from agentic_synth.config import Config, Secret, UpstreamConfig
 from agentic_synth.errors import ConfigError, InvalidRequest
 from agentic_synth.policies.spending import Spending
 from agentic_synth.sdk.session import Session
+from agentic_synth.settings import load_config
 from agentic_synth.types import Delta, Json, Message, Request, Response, Reuse
 from agentic_synth.upstreams import resolve_upstream
 
 if TYPE_CHECKING:
     from agentic_synth.sdk.estimate import Estimate
-    from agentic_synth.sdk.recipe_run import RecipeRun, RecipeSource, Run, RunOptions, SeedSource
+    from agentic_synth.sdk.recipe_run import RecipeRun, RecipeSource, Run, SeedSource
+    from agentic_synth.sdk.run_options import RunOptions
     from agentic_synth.telemetry.progress import Progress
 
 __all__ = ["Synth"]
@@ -107,6 +111,7 @@ class Synth:
         schema: Json = None,
         model: str | None = None,
         reuse: Reuse | None = None,
+        timeout: float | None = None,
         **parameters: Json,
     ) -> Response:
         """The model's answer to *prompt*, a text or chat messages.
@@ -114,12 +119,13 @@ class Synth:
         With *schema* (a JSON Schema, or a type Pydantic can describe) the answer is checked, corrected once and
         regenerated where it does not fit; its value is ``Response.data``. *parameters* such as ``temperature`` and
         ``max_tokens`` go to the model. *reuse* is ``exact`` by default where the request is deterministic (temperature
-        0 or a seed), otherwise ``never``: asked anew, stored for audit only.
+        0 or a seed), otherwise ``never``: asked anew, stored for audit only. No answer is waited for
+        longer than *timeout* seconds, wherever the request is then: DeadlinePassed.
 
         Raises:
             SynthError: no upstream could answer, or nothing it said fits the schema.
         """
-        request = self._request(prompt, system, model, reuse, parameters)
+        request = self._request(prompt, system, model, reuse, timeout, parameters)
         if schema is None:
             return await self.session.engine.submit(request)
         from agentic_synth.recipes.structured import complete_structured  # noqa: PLC0415 - keeps plain use light
@@ -133,10 +139,11 @@ class Synth:
         system: str | None = None,
         model: str | None = None,
         reuse: Reuse | None = None,
+        timeout: float | None = None,
         **parameters: Json,
     ) -> AsyncGenerator[Delta, None]:
         """The answer piece by piece; leaving early closes the upstream's stream at once."""
-        request = self._request(prompt, system, model, reuse, parameters)
+        request = self._request(prompt, system, model, reuse, timeout, parameters)
         response = await self.session.engine.stream(request)
         assert response.body is not None
         try:
@@ -145,12 +152,31 @@ class Synth:
         finally:
             await response.body.aclose()
 
+    async def embed(
+        self, texts: Iterable[str], *, model: str | None = None, reuse: Reuse = "exact", **parameters: Json
+    ) -> list[array[float]]:
+        """The vector of each of *texts*, in their order.
+
+        Texts travel many to a call and are stored one by one: a text that was embedded before costs nothing. *model*
+        names a model that makes embeddings; *parameters* such as ``dimensions`` go to it.
+
+        Raises:
+            SynthError: a text could not be embedded; the others are stored, so that asking again pays for the rest.
+        """
+        from agentic_synth.sdk.embed import embed_texts  # noqa: PLC0415 - keeps plain use light
+
+        blank = Request(
+            model=self.session.name_of(model, None), messages=(), parameters=parameters, kind="embedding", reuse=reuse
+        )
+        return await embed_texts(self.session.engine, texts, blank)
+
     def _request(
         self,
         prompt: Prompt,
         system: str | None,
         model: str | None,
         reuse: Reuse | None,
+        timeout: float | None,
         parameters: dict[str, Json],
     ) -> Request:
         turns: list[Message] = [Message("system", system)] if system is not None else []
@@ -164,6 +190,7 @@ class Synth:
             messages=tuple(turns),
             parameters=parameters,
             reuse=reuse or ("exact" if deterministic else "never"),
+            deadline=None if timeout is None else self.session.engine.deadline(timeout),
         )
 
     async def generate(
@@ -259,7 +286,8 @@ class Synth:
         from agentic_synth.sdk.estimate import estimate_run  # noqa: PLC0415 - only a dry run needs it
 
         run = self.prepare(recipe, rows=rows, seeds=seeds, **options)
-        return await estimate_run(run, self.session.engine, self.session.price_of, shown=shown)
+        price_of = partial(self.session.price_of, by_batch=run.by_batch)
+        return await estimate_run(run, self.session.engine, price_of, shown=shown)
 
     def statistics(self) -> dict[str, Json]:
         """A snapshot of the engine: requests, answers from the store, and each upstream's limits and failures."""
@@ -269,9 +297,11 @@ class Synth:
         """Close connections and store; closing twice is allowed."""
         session, self._session = self._session, None
         if session is not None:
-            await session.engine.aclose()
+            await session.aclose()
 
     async def __aenter__(self) -> Self:
+        if self.config.warming.enabled and self._sends:
+            self.session.warm()
         return self
 
     async def __aexit__(

@@ -1,26 +1,15 @@
-"""What progress sees of a run beside its statistics: rows as they are made, and how the upstreams take them."""
+"""What progress sees of a run beside its statistics: how the upstreams take it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-from agentic_synth.recipes.rows import Filled, Rows, Slot
-from agentic_synth.telemetry.run_statistics import RunStatistics, Traffic
+from agentic_synth.telemetry.run_statistics import Traffic
 
-__all__ = ["WatchedRows", "traffic"]
+__all__ = ["traffic"]
 
 _SIGNS_OF_USE = ("in_flight", "waiting", "success", "dropped", "ignored")
-
-
-class WatchedRows(Rows):
-    """Rows that are counted when they are made, which may be long before they leave in order."""
-
-    async def fill(self, slot: Slot, statistics: RunStatistics | None) -> Filled:
-        filled = await super().fill(slot, statistics)
-        if statistics is not None and filled.row is not None:
-            statistics.record_made()
-        return filled
 
 
 def traffic(upstreams: Iterable[dict[str, Any]]) -> Traffic | None:
@@ -36,5 +25,7 @@ def traffic(upstreams: Iterable[dict[str, Any]]) -> Traffic | None:
         waiting=sum(limiter["waiting"] for limiter in limiters),
         limit=sum(limiter["limit"] for limiter in limiters),
         refused=sum(limiter["rate_limited"] for limiter in limiters) / told if told else 0.0,
+        fallbacks=sum(one["route"]["fallbacks"] for one in used),
+        hedges=sum(one["hedge"]["hedges"] for one in used if "hedge" in one),
         breaker="open" if "open" in states else next(iter(states), "closed"),
     )

@@ -13,15 +13,23 @@ from agentic_synth.policies.breaker import Circuit, CircuitState, Pass
 from agentic_synth.stage import Handler
 from agentic_synth.types import Call, DeltaStream, Outcome, Reply
 
-__all__ = ["Breaker", "BreakerStatistics"]
+__all__ = ["Breaker", "BreakerStatistics", "Change"]
+
+
+class Change(msgspec.Struct, frozen=True):
+    """The breaker entered *state*, so long ago."""
+
+    seconds_ago: float
+    state: CircuitState
 
 
 class BreakerStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """A snapshot: the state now, how often it opened, and how many calls it turned away."""
+    """A snapshot: the state now and the last *changes* of it, how often it opened, how many calls it turned away."""
 
     state: CircuitState
     trips: int
     turned_away: int
+    changes: tuple[Change, ...] = ()
 
 
 class Breaker:
@@ -61,10 +69,10 @@ class Breaker:
 
     def statistics(self) -> BreakerStatistics:
         """A snapshot."""
-        circuit = self._circuit
-        return BreakerStatistics(
-            state=circuit.state(self._clock.now()), trips=circuit.trips, turned_away=self._turned_away
-        )
+        circuit, now = self._circuit, self._clock.now()
+        state = circuit.state(now)
+        changes = tuple(Change(now - at, entered) for at, entered in circuit.changes)
+        return BreakerStatistics(state=state, trips=circuit.trips, turned_away=self._turned_away, changes=changes)
 
     def _watch(self, reply: Reply, body: DeltaStream) -> Reply:
         """A body that breaks is a failure too."""

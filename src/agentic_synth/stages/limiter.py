@@ -19,6 +19,7 @@ from agentic_synth.policies.queue import FairQueue
 from agentic_synth.policies.rate import Amounts, Sent
 from agentic_synth.policies.rate_headers import RateHeaders, parse_rate_headers
 from agentic_synth.stage import Handler
+from agentic_synth.stops import Stops
 from agentic_synth.types import Call, DeltaStream, Reply, Request, Usage
 
 __all__ = ["Limiter", "LimiterStatistics"]
@@ -50,13 +51,14 @@ class _Waiter:
 class Limiter:
     """Lets a call through when its upstream has room, and holds the permit until the answer is whole.
 
-    Waiters are served by priority, in turn between flows (*flow* names the run or client of a request), then first come
-    first served. Whoever is cancelled while waiting loses no permit. A streamed answer holds its permit until its body
+    Waiters are served by priority, in turn between flows (by default a run within a namespace), then first come first
+    served. Whoever is cancelled while waiting loses no permit. A streamed answer holds its permit until its body
     is exhausted or closed. *spawn* starts the one task that wakes waiters when time alone makes room; it runs only
     while somebody waits.
 
     Raises:
         DeadlinePassed: the request's deadline came first.
+        Stopped: the run of the request was stopped; at once, also for those who wait.
         QueueFull: *max_waiting* requests wait already; raised at once.
     """
 
@@ -67,7 +69,8 @@ class Limiter:
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
         *,
         max_waiting: int = 10_000,
-        flow: Callable[[Request], Hashable] = lambda request: request.namespace,
+        flow: Callable[[Request], Hashable] = lambda request: (request.namespace, request.run),
+        stops: Stops | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._admission = admission
@@ -75,6 +78,7 @@ class Limiter:
         self._spawn = spawn
         self._max_waiting = max_waiting
         self._flow = flow
+        self._stops = stops or Stops()
         self._wall = wall
         self._queue: FairQueue[_Waiter] = FairQueue()
         self._deadlines: list[tuple[float, int, _Waiter]] = []
@@ -89,9 +93,14 @@ class Limiter:
         """Whether requests wait here now."""
         return len(self._queue) > 0
 
+    def would_hold(self, call: Call) -> bool:
+        """Whether *call* could not go at once."""
+        return self.binds or self._admission.delay(self._admission.amounts(call), self._clock.now()) > 0.0
+
     async def __call__(self, call: Call, proceed: Handler[Call, Reply], /) -> Reply:
         admission = self._admission
-        amounts = admission.amounts(call.request)
+        self._stops.check(call.request.run)
+        amounts = admission.amounts(call)
         sent = None if self._queue else admission.admit(amounts, self._clock.now())
         if sent is None:
             sent = await self._wait(call.request, amounts)
@@ -113,7 +122,10 @@ class Limiter:
         if response.ttft is not None:
             admission.succeed(sent, response.usage, response.ttft, 0, now)
         else:
-            admission.succeed(sent, response.usage, now - sent.at, response.usage.output_tokens, now)
+            usage = response.usage
+            # Embeddings have no output: the more texts, the longer it takes.
+            size = usage.input_tokens if call.request.kind == "embedding" else usage.output_tokens
+            admission.succeed(sent, usage, now - sent.at, size, now)
         if self._queue:
             self._serve()
         return reply
@@ -149,11 +161,12 @@ class Limiter:
         if waiter.deadline is not None:
             self._note_deadline(waiter, waiter.deadline)
         self._serve()
-        try:
-            sent = await waiter.room
-        except asyncio.CancelledError:
-            self._abandon(waiter)
-            raise
+        with self._stops.waiting(request.run):
+            try:
+                sent = await waiter.room
+            except asyncio.CancelledError:
+                self._abandon(waiter)
+                raise
         self._waits += 1
         self._waited += self._clock.now() - began
         return sent

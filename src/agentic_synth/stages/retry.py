@@ -11,6 +11,7 @@ from agentic_synth.errors import InvalidRequest, RateLimited, SynthError, Upstre
 from agentic_synth.policies.attempt import Attempt
 from agentic_synth.policies.backoff import Backoff, RetryBudget
 from agentic_synth.stage import Handler
+from agentic_synth.stops import Stops
 from agentic_synth.types import Request, Response
 
 __all__ = ["Retry", "RetryStatistics"]
@@ -37,14 +38,17 @@ class Retry:
     empty, a request goes to another upstream or waits for the budget. Being rate limited costs neither: the limiter
     holds the request back until there is room, for as long as the policy's patience lasts. When the tries at one
     upstream are spent, the next in order gets them anew; each is asked once only, so there is an end.
-    A request's deadline is never slept over.
+    A request's deadline is never slept over, and a run that is stopped tries nothing again.
     """
 
-    def __init__(self, policy: Backoff, budget: RetryBudget, clock: Clock, rng: Random) -> None:
+    def __init__(
+        self, policy: Backoff, budget: RetryBudget, clock: Clock, rng: Random, stops: Stops | None = None
+    ) -> None:
         self._policy = policy
         self._budget = budget
         self._clock = clock
         self._rng = rng
+        self._stops = stops or Stops()
         self._troubled = self._retries = self._rate_limited = self._postponed = self._given_up = 0
 
     async def __call__(self, request: Request, proceed: Handler[Request, Response], /) -> Response:
@@ -55,7 +59,7 @@ class Retry:
             error.attempts = 1
             raise
         except UpstreamError as error:
-            if not error.retryable:
+            if not error.retryable or request.ahead:
                 error.attempts = 1
                 raise
             failure = error
@@ -85,7 +89,7 @@ class Retry:
         while True:
             leaving = None
             if await self._stays(request, error, course):
-                attempt = Attempt.of(request, course.number + 1, course.spent, None)
+                attempt = Attempt.of(request, course.number + 1, course.spent, None, course.failures)
             elif course.alone:
                 raise error
             else:
@@ -115,43 +119,54 @@ class Retry:
             return False
         if isinstance(error, RateLimited):
             self._rate_limited += 1
-        elif not await self._granted(request, course):
+        elif not await self._granted(request, error, course):
             return False
         if wait > 0:
-            await self._clock.sleep(wait)
+            await self._sleep(request, wait)
         self._retries += 1
         return True
 
     def _delay(self, request: Request, error: UpstreamError, course: _Course) -> float | None:
         policy, now = self._policy, self._clock.now()
         asked = error.retry_after or 0.0
+        rng = self._rng_of(error)
         if isinstance(error, RateLimited):
             # Where the upstream said when, the limiter holds the request back until then, in its turn.
-            wait = 0.0 if asked else policy.delay(min(course.limited, _LIMITED), self._rng)
+            wait = 0.0 if asked else policy.delay(min(course.limited, _LIMITED), rng)
             ends = course.began + policy.patience
         else:
             if course.failures >= (policy.tries if course.alone else min(policy.tries, policy.tries_before_fallback)):
                 return None
-            wait = asked + policy.delay(course.failures, self._rng)
+            wait = asked + policy.delay(course.failures, rng)
             ends = now + policy.patience
         if request.deadline is not None:
             ends = min(ends, request.deadline)
         return wait if now + max(wait, asked) < ends else None
 
-    async def _granted(self, request: Request, course: _Course) -> bool:
-        """Take one retry from the budget; who has nowhere else to go waits for it."""
+    def _rng_of(self, error: UpstreamError) -> Random:
+        """Those who failed in one call wait equally long."""
+        return self._rng if error.chance is None else Random(error.chance)
+
+    async def _granted(self, request: Request, error: UpstreamError, course: _Course) -> bool:
+        """Take one retry, or a part of a shared one, from the budget; who has nowhere else to go waits for it."""
+        part = 1.0 / error.sharers
+        rng = self._rng_of(error)
         ends = self._clock.now() + self._policy.patience
         if request.deadline is not None:
             ends = min(ends, request.deadline)
-        while not self._budget.withdraw(self._clock.now()):
+        while not self._budget.withdraw(self._clock.now(), part):
             if not course.alone:
                 return False
             self._postponed += 1
-            wait = self._policy.delay(_POSTPONED, self._rng) + _LEAST_WAIT_S
+            wait = self._policy.delay(_POSTPONED, rng) + _LEAST_WAIT_S
             if self._clock.now() + wait >= ends:
                 return False
-            await self._clock.sleep(wait)
+            await self._sleep(request, wait)
         return True
+
+    async def _sleep(self, request: Request, seconds: float) -> None:
+        with self._stops.waiting(request.run):
+            await self._clock.sleep(seconds)
 
 
 class _Course:

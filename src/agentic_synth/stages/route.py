@@ -12,9 +12,10 @@ from agentic_synth.errors import CircuitOpen, ConfigError, ConnectFailed, SynthE
 from agentic_synth.policies.attempt import Attempt
 from agentic_synth.policies.breaker import Circuit
 from agentic_synth.stage import Handler
+from agentic_synth.stops import Stops
 from agentic_synth.types import Call, Reply, Request, Response
 
-__all__ = ["Route", "RouteStatistics", "Upstream"]
+__all__ = ["Route", "RouteStatistics", "Upstream", "Visits"]
 
 _SPREAD = 0.25
 _UNREACHABLE_FAILURES = 5
@@ -41,6 +42,13 @@ class RouteStatistics(msgspec.Struct, frozen=True, kw_only=True):
     outages: int
 
 
+class Visits(msgspec.Struct, kw_only=True):
+    """What went to one upstream beside first tries: *retries*, and answers in place of others (*fallbacks*)."""
+
+    retries: int = 0
+    fallbacks: int = 0
+
+
 class Route:
     """Sends each request to the upstream it names, else to the *fallback* upstreams in their order.
 
@@ -55,6 +63,7 @@ class Route:
     Raises:
         CircuitOpen: none came back in time, or none before the request's deadline.
         Unreachable: nobody has ever answered there.
+        Stopped: the run of the request was stopped while it waited.
         ConfigError: the request names an upstream that is not here.
     """
 
@@ -67,17 +76,19 @@ class Route:
         fallback: Sequence[str] = (),
         patience: float = 600.0,
         first_patience: float = 15.0,
+        stops: Stops | None = None,
     ) -> None:
         self._upstreams: dict[str, Upstream] = {}
         self._fallback = tuple(fallback)
         self._orders: dict[str, tuple[Upstream, ...]] = {}
         self._clock = clock
         self._rng = rng
+        self._stops = stops or Stops()
         self._patience = patience
         self._first_patience = first_patience
         self._last_failures: dict[str, str] = {}
         self._unconnected: dict[str, tuple[float, int]] = {}
-        self._fallbacks = 0
+        self._visits: dict[str, Visits] = {}
         self._outages = 0
         for upstream in upstreams:
             self.add(upstream)
@@ -85,10 +96,19 @@ class Route:
     def add(self, upstream: Upstream) -> None:
         """*upstream* can be named from now on."""
         self._upstreams[upstream.reference] = upstream
+        self._visits[upstream.reference] = Visits()
         self._orders.clear()
 
     def __contains__(self, reference: str) -> bool:
         return reference in self._upstreams
+
+    def upstream(self, reference: str) -> Upstream:
+        """The upstream that requests call *reference*.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        return self._order(reference)[0]
 
     async def __call__(self, request: Request, /) -> Response:
         order = self._orders.get(request.model) or self._order(request.model)
@@ -108,7 +128,9 @@ class Route:
                     open_.append(upstream)
                     continue
                 try:
-                    response = await self._ask(upstream, call)
+                    self._visits[upstream.reference].retries += number > 0
+                    sent = call if call.model == upstream.model else msgspec.structs.replace(call, model=upstream.model)
+                    response = _named((await upstream.send(sent)).response, upstream)
                 except CircuitOpen:
                     open_.append(upstream)
                 except SynthError as error:
@@ -116,7 +138,7 @@ class Route:
                     if not self._passes_on(upstream, failure, more=len(open_) + len(order) - place > 1):
                         raise failure from error
                 else:
-                    self._fallbacks += upstream is not first
+                    self._visits[upstream.reference].fallbacks += upstream is not first
                     return response
             order = tuple(open_)
             if order:
@@ -125,17 +147,12 @@ class Route:
 
     def statistics(self) -> RouteStatistics:
         """A snapshot."""
-        return RouteStatistics(fallbacks=self._fallbacks, outages=self._outages)
+        fallbacks = sum(visits.fallbacks for visits in self._visits.values())
+        return RouteStatistics(fallbacks=fallbacks, outages=self._outages)
 
-    async def _ask(self, upstream: Upstream, call: Call) -> Response:
-        if call.model != upstream.model:
-            call = msgspec.structs.replace(call, model=upstream.model)
-        response = (await upstream.send(call)).response
-        if response.upstream and response.model:
-            return response
-        return msgspec.structs.replace(
-            response, upstream=response.upstream or upstream.reference, model=response.model or upstream.model
-        )
+    def visits(self, reference: str) -> Visits:
+        """What went to one upstream so far."""
+        return self._visits[reference]
 
     def _passes_on(self, upstream: Upstream, error: SynthError, *, more: bool) -> bool:
         """Whether the next upstream is asked in this very try: the failure cannot heal, or its circuit has opened."""
@@ -184,7 +201,8 @@ class Route:
         wait = min(upstream.circuit.due(now) for upstream in order) * (1 + _SPREAD * self._rng.random())
         if now + wait > ends:
             raise failure if failure is not None else self._gone(order)
-        await self._clock.sleep(wait)
+        with self._stops.waiting(request.run):
+            await self._clock.sleep(wait)
         return began
 
     def _gone(self, order: tuple[Upstream, ...]) -> CircuitOpen:
@@ -204,3 +222,12 @@ class Route:
         order = (named, *(upstream for upstream in others if upstream is not named))
         self._orders[reference] = order
         return order
+
+
+def _named(response: Response, upstream: Upstream) -> Response:
+    """*response*, which says who answered."""
+    if response.upstream and response.model:
+        return response
+    return msgspec.structs.replace(
+        response, upstream=response.upstream or upstream.reference, model=response.model or upstream.model
+    )
