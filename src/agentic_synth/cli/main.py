@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -22,6 +23,9 @@ from agentic_synth.cli.show import show
 from agentic_synth.cli.simulate import simulate
 
 __all__ = ["app", "main"]
+
+_WHILE_LOADING = 200_000
+"""Objects made between two looks for garbage: modules make many and leave none; the loop goes back to the usual."""
 
 app = typer.Typer(
     name="synth",
@@ -75,6 +79,7 @@ def synth(
 
 def main() -> None:
     """The entry point of ``synth`` and ``agentic-synth``."""
+    gc.set_threshold(_WHILE_LOADING, *gc.get_threshold()[1:])
     sys.exit(guarded(lambda: app(prog_name="synth")))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -18,6 +19,7 @@ from agentic_synth.settings import environment
 __all__ = ["ExitCode", "before_asking", "guarded", "report", "run_async"]
 
 Result = TypeVar("Result")
+_USUAL_THRESHOLD = 700
 
 
 class ExitCode(IntEnum):
@@ -105,6 +107,8 @@ def run_async(main: Coroutine[Any, Any, Result]) -> Result:
     from agentic_synth.sdk.loop import new_event_loop  # noqa: PLC0415
 
     async def terminable() -> Result:
+        gc.freeze()  # what is loaded by now stays for good
+        gc.set_threshold(_USUAL_THRESHOLD, *gc.get_threshold()[1:])
         task = asyncio.current_task()
         if task is not None and os.name == "posix":
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)

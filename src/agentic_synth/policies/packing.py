@@ -12,7 +12,6 @@ from hashlib import blake2b
 from random import Random
 from typing import Any
 
-import json_repair
 import msgspec
 
 from agentic_synth.types import Call, Json, Message, Reply, Request, Response, Usage
@@ -164,6 +163,8 @@ def _read(whole: Response) -> dict[str, Json]:
     try:
         value = msgspec.json.decode(whole.text)
     except msgspec.DecodeError:
+        import json_repair  # noqa: PLC0415 - only for an answer that is broken
+
         value = json_repair.loads(whole.text)
     if isinstance(value, dict):
         value = value.get("answers")
