@@ -72,6 +72,17 @@ Schema: TypeAlias = Annotated[
 """A JSON Schema as a dict, ``module:Model``, or (from Python) any type Pydantic can describe."""
 
 
+def _pack(value: object) -> object:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if value is None or value == "auto" or (whole and value in range(2, 101)):
+        return value
+    raise fault(f"a call cannot hold {value!r} rows", mend="Write how many rows share a call, 2 to 100, or auto.")
+
+
+PackSize: TypeAlias = Annotated[Literal["auto"] | Annotated[int, Field(ge=2, le=100)], BeforeValidator(_pack)]
+"""How many rows are asked in one call."""
+
+
 class ExpressionColumn(ColumnSpec):
     """A value computed from other columns by a Jinja expression; *type* names its JSON type for typed outputs."""
 
@@ -130,7 +141,7 @@ class ModelColumn(ColumnSpec):
     extra_body: dict[str, JsonValue] = Field(default={})
     draws: Literal["distinct", "shared"] = "distinct"
     reuse: Reuse = "exact"
-    pack: Literal["auto"] | Annotated[int, Field(ge=2, le=100)] | None = None
+    pack: PackSize | None = None
     regenerate: Annotated[int, Field(ge=0, le=100)] = 2
 
     @model_validator(mode="after")
