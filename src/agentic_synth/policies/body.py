@@ -1,14 +1,31 @@
-"""Knowing when a streamed answer is over, however it ends."""
+"""Streamed answers on their way to the caller: passed through a generator, and known to be over however they end."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 import msgspec
 
 from agentic_synth.types import Delta, DeltaStream, Reply, Usage
 
-__all__ = ["Ending", "WatchedBody", "watch"]
+__all__ = ["Ending", "Relayed", "WatchedBody", "watch"]
+
+
+class Relayed:
+    """*body* as the generator *deltas* gives it out; closing closes both."""
+
+    __slots__ = ("_body", "_deltas")
+
+    def __init__(self, body: DeltaStream, deltas: AsyncGenerator[Delta, None]) -> None:
+        self._body = body
+        self._deltas = deltas
+
+    def __aiter__(self) -> AsyncIterator[Delta]:
+        return self._deltas
+
+    async def aclose(self) -> None:
+        await self._body.aclose()
+        await self._deltas.aclose()
 
 
 class Ending(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from agentic_synth.cache.pool import Pools
 from agentic_synth.cache.store import ResponseStore, Status, Stored
 from agentic_synth.clock import Clock, SystemClock
 from agentic_synth.errors import DeadlinePassed, NotCached
-from agentic_synth.policies.body import WatchedBody
+from agentic_synth.policies.body import Relayed, WatchedBody
 from agentic_synth.policies.joined import Joined
 from agentic_synth.stage import Handler
 from agentic_synth.types import Delta, DeltaStream, Draw, Finish, Hit, Request, Response, Reuse
@@ -117,8 +117,8 @@ class Cache:
         if request.reuse == "never":
             # For audit only: under a draw of its own, which no request can name.
             key = redraw(key, Draw(AUDIT, secrets.randbits(63)))
-        if response.body is not None:
-            return msgspec.structs.replace(response, body=_Stored(response, self._store, key))
+        if (body := response.body) is not None:
+            return msgspec.structs.replace(response, body=Relayed(body, _stored(body, response, self._store, key)))
         # A copy is no younger than what it was copied from, or it would outlive its time to live.
         created = response.hit.created if response.hit is not None else None
         await self._store.put(key, response, _STATUS.get(response.finish, Status.COMPLETE), created=created)
@@ -193,37 +193,19 @@ class _Replayed:
         """Nothing is held."""
 
 
-class _Stored:
-    """A live stream on its way to the caller; its end waits for the store."""
-
-    def __init__(self, response: Response, store: ResponseStore, key: Key) -> None:
-        assert response.body is not None
-        self._body: DeltaStream = response.body
-        self._response = response
-        self._store = store
-        self._key = key
-        self._deltas = self._run()
-
-    def __aiter__(self) -> AsyncIterator[Delta]:
-        return self._deltas
-
-    async def aclose(self) -> None:
-        """Close the upstream's stream; an unfinished answer is not stored."""
-        await self._body.aclose()
-        await self._deltas.aclose()
-
-    async def _run(self) -> AsyncGenerator[Delta, None]:
-        joined = Joined()
-        held: list[Delta] = []
-        async for delta in self._body:
-            joined.add(delta)
-            if joined.finish is not None:
-                held.append(delta)
-            else:
-                yield delta
-        if joined.finish is None:
-            return  # it never said that it was whole
-        whole = joined.response(self._response)
-        await self._store.put(self._key, whole, _STATUS.get(joined.finish, Status.COMPLETE))
-        for delta in held:
+async def _stored(body: DeltaStream, response: Response, store: ResponseStore, key: Key) -> AsyncGenerator[Delta, None]:
+    """The deltas of a live stream, whose end waits for the store; an unfinished answer is not stored."""
+    joined = Joined()
+    held: list[Delta] = []
+    async for delta in body:
+        joined.add(delta)
+        if joined.finish is not None:
+            held.append(delta)
+        else:
             yield delta
+    if joined.finish is None:
+        return  # it never said that it was whole
+    whole = joined.response(response)
+    await store.put(key, whole, _STATUS.get(joined.finish, Status.COMPLETE))
+    for delta in held:
+        yield delta

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from typing import Any
 
 import msgspec
 
 from agentic_synth.clock import Clock
 from agentic_synth.errors import DeadlinePassed
+from agentic_synth.policies.body import Relayed
 from agentic_synth.stage import Handler
 from agentic_synth.stops import Wait
 from agentic_synth.types import Delta, DeltaStream, Request, Response
@@ -38,9 +39,9 @@ class Deadline:
     async def _hold(self, request: Request, deadline: float, proceed: Handler[Request, Response]) -> Response:
         async with _Until(deadline, self._clock):
             response = await proceed(request)
-        if response.body is None:
+        if (body := response.body) is None:
             return response
-        return msgspec.structs.replace(response, body=_Timed(response.body, deadline, self._clock))
+        return msgspec.structs.replace(response, body=Relayed(body, _timed(body, deadline, self._clock)))
 
 
 class _Until:
@@ -66,34 +67,19 @@ class _Until:
         self._wait.end(_passed())
 
 
-class _Timed:
-    """*body*, of which nothing comes after the deadline."""
-
-    def __init__(self, body: DeltaStream, deadline: float, clock: Clock) -> None:
-        self._body = body
-        self._deadline = deadline
-        self._clock = clock
-        self._deltas = self._run()
-
-    def __aiter__(self) -> AsyncIterator[Delta]:
-        return self._deltas
-
-    async def aclose(self) -> None:
-        await self._body.aclose()
-        await self._deltas.aclose()
-
-    async def _run(self) -> AsyncGenerator[Delta, None]:
-        source = aiter(self._body)
-        while True:
-            try:
-                async with _Until(self._deadline, self._clock):
-                    delta = await anext(source)
-            except StopAsyncIteration:
-                return
-            except DeadlinePassed:
-                await self._body.aclose()
-                raise
-            yield delta
+async def _timed(body: DeltaStream, deadline: float, clock: Clock) -> AsyncGenerator[Delta, None]:
+    """The deltas of *body*, of which none comes after the deadline."""
+    source = aiter(body)
+    while True:
+        try:
+            async with _Until(deadline, clock):
+                delta = await anext(source)
+        except StopAsyncIteration:
+            return
+        except DeadlinePassed:
+            await body.aclose()
+            raise
+        yield delta
 
 
 def _passed() -> DeadlinePassed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from agentic_synth.cache.key import AUDIT, key_of, redraw
 from agentic_synth.cache.store import ResponseStore, Status
 from agentic_synth.cache.wording import Wording, wording_of
 from agentic_synth.errors import SynthError
+from agentic_synth.policies.body import Relayed
 from agentic_synth.policies.joined import Joined
 from agentic_synth.policies.semantic.agreement import agree
 from agentic_synth.stage import Handler
@@ -84,8 +85,10 @@ class Semantic:
             return response
         if request.stream:  # a stream is only as fast as it is read, so nobody waits for one
             response = await proceed(request)
-            heard = _Heard(response, lambda whole: self._settle(lookup, whole))
-            return msgspec.structs.replace(response, body=heard)
+            body = response.body
+            assert body is not None
+            heard = _heard(body, response, lambda whole: self._settle(lookup, whole))
+            return msgspec.structs.replace(response, body=Relayed(body, heard))
         flight = semantics.asking.begin(wording, looked.vector)
         try:
             response = await proceed(request)
@@ -248,28 +251,13 @@ class _Lookup(msgspec.Struct, frozen=True):
     looked: Looked
 
 
-class _Heard:
-    """A live stream; *ended* is told the whole answer, before the caller is told that it was whole."""
-
-    def __init__(self, response: Response, ended: Callable[[Response], Awaitable[None]]) -> None:
-        assert response.body is not None
-        self._body: DeltaStream = response.body
-        self._response = response
-        self._ended = ended
-        self._deltas = self._run()
-
-    def __aiter__(self) -> AsyncIterator[Delta]:
-        return self._deltas
-
-    async def aclose(self) -> None:
-        """Close the upstream's stream; an unfinished answer teaches nothing."""
-        await self._body.aclose()
-        await self._deltas.aclose()
-
-    async def _run(self) -> AsyncGenerator[Delta, None]:
-        joined = Joined()
-        async for delta in self._body:
-            joined.add(delta)
-            yield delta
-        if joined.finish is not None:
-            await self._ended(joined.response(self._response))
+async def _heard(
+    body: DeltaStream, response: Response, ended: Callable[[Response], Awaitable[None]]
+) -> AsyncGenerator[Delta, None]:
+    """The deltas of a live stream; *ended* is told the whole answer, before the caller is told that it was whole."""
+    joined = Joined()
+    async for delta in body:
+        joined.add(delta)
+        yield delta
+    if joined.finish is not None:
+        await ended(joined.response(response))
