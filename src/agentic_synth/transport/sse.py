@@ -7,13 +7,15 @@ an event.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from agentic_synth.errors import BadReply
 
 __all__ = ["SseParser"]
 
 _BOM = b"\xef\xbb\xbf"
-_SMALL_BYTES = 1024
-_TAIL_BYTES = 64 * 1024
+
+Data: TypeAlias = bytes | bytearray
 
 
 class SseParser:
@@ -23,19 +25,17 @@ class SseParser:
     bytes fed, whatever the size of the pieces. Memory is bounded by *max_event_bytes*.
     """
 
-    __slots__ = ("_after_cr", "_data", "_held", "_max_event_bytes", "_parts", "_size", "_started", "_tail")
+    __slots__ = ("_after_cr", "_data", "_held", "_max_event_bytes", "_size", "_started")
 
     def __init__(self, max_event_bytes: int = 16 * 1024 * 1024) -> None:
         self._max_event_bytes = max_event_bytes
-        self._parts: list[bytes] = []
-        self._tail = bytearray()
-        self._held = 0
-        self._data: list[bytes] = []
+        self._held = bytearray()  # a line whose end has not come; grows where it is, so that a long one stays linear
+        self._data: list[Data] = []
         self._size = 0
         self._after_cr = False
         self._started = False
 
-    def feed(self, piece: bytes) -> list[bytes]:
+    def feed(self, piece: bytes) -> list[Data]:
         """The data of the events that *piece* completes.
 
         Raises:
@@ -53,7 +53,7 @@ class SseParser:
         last = piece[-1:]
         self._after_cr = last == b"\r"
         unfinished = b"" if last in b"\r\n" else lines.pop()
-        events: list[bytes] = []
+        events: list[Data] = []
         if self._held:
             self._hold(lines[0])
             self._release(events)
@@ -63,46 +63,24 @@ class SseParser:
         self._hold(unfinished)
         return events
 
-    def end(self) -> list[bytes]:
+    def end(self) -> list[Data]:
         """The data of a last event whose closing blank line never came; empty where nothing is pending."""
-        events: list[bytes] = []
+        events: list[Data] = []
         if self._held:
             self._release(events)
         self._take(b"", events)
         return events
 
     def _hold(self, part: bytes) -> None:
-        """Keep a part of a line: a large one as it is, small ones gathered, so that no byte is copied often."""
-        self._held += len(part)
-        if self._size + self._held > self._max_event_bytes:
+        self._held += part
+        if self._size + len(self._held) > self._max_event_bytes:
             raise BadReply(f"one event of the stream is larger than {self._max_event_bytes:,} bytes")
-        if len(part) < _SMALL_BYTES:
-            self._tail += part
-            if len(self._tail) < _TAIL_BYTES:
-                return
-            part = b""
-        if self._tail:
-            self._parts.append(bytes(self._tail))
-            self._tail.clear()
-        if part:
-            self._parts.append(part)
 
-    def _release(self, events: list[bytes]) -> None:
-        """Take the line whose parts were held; of a long one the name is cut off before it is copied together."""
-        first, *others = *self._parts, bytes(self._tail)
-        self._parts.clear()
-        self._tail.clear()
-        self._held = 0
-        if self._started and first.startswith(b"data: "):
-            self._add(b"".join((first[6:], *others)))
-        else:
-            self._take(b"".join((first, *others)), events)
+    def _release(self, events: list[Data]) -> None:
+        line, self._held = self._held, bytearray()
+        self._take(line, events)
 
-    def _add(self, value: bytes) -> None:
-        self._data.append(value)
-        self._size += len(value)
-
-    def _take(self, line: bytes, events: list[bytes]) -> None:
+    def _take(self, line: Data, events: list[Data]) -> None:
         if not self._started:
             self._started = True
             line = line.removeprefix(_BOM)
@@ -112,6 +90,12 @@ class SseParser:
                 self._data = []
                 self._size = 0
         elif line.startswith(b"data:"):
-            self._add(line[6:] if line[5:6] == b" " else line[5:])
+            begin = 6 if line[5:6] == b" " else 5
+            if isinstance(line, bytearray):
+                del line[:begin]  # moves nothing, however long it is
+            else:
+                line = line[begin:]
+            self._data.append(line)
+            self._size += len(line)
         elif line == b"data":
             self._data.append(b"")

@@ -145,7 +145,7 @@ class Decoder:
         self._model = ""
         self._tools: dict[int, int] = {}
 
-    def push(self, data: bytes) -> Delta | None:
+    def push(self, data: bytes | bytearray) -> Delta | None:
         event = _event.decode(data)
         if event.type == "content_block_delta" and event.delta is not None:
             return self._piece(event.index, event.delta)

@@ -40,7 +40,7 @@ class DeltaDecoder(Protocol):
         msgspec.DecodeError: an event is not what the format says.
     """
 
-    def push(self, data: bytes) -> Delta | None:
+    def push(self, data: bytes | bytearray) -> Delta | None:
         """The delta in one event's data, the last one with ``finish``; None where the event brings nothing."""
         ...
 

@@ -162,7 +162,7 @@ class Decoder:
         self._model = ""
         self._usage: _Usage | None = None
 
-    def push(self, data: bytes) -> Delta | None:
+    def push(self, data: bytes | bytearray) -> Delta | None:
         answer = _answer.decode(data)
         if answer.error:
             raise WireFault(answer.error)

@@ -178,7 +178,7 @@ class Decoder:
         self._model = ""
         self._refused = False
 
-    def push(self, data: bytes) -> Delta | None:
+    def push(self, data: bytes | bytearray) -> Delta | None:
         if data == b"[DONE]":
             return self._last("other")
         chunk = _completion.decode(data)
