@@ -181,7 +181,16 @@ class RuvectorGraph:
         return sum(file.stat().st_size for file in Path(self._path).parent.iterdir())
 
 
-NAMES = ("exact", "usearch-i8", "usearch-bf16", "usearch-f16", "ruvector", "ruvector-hnsw", "ruvector-collection")
+NAMES = (
+    "ivf",
+    "exact",
+    "usearch-i8",
+    "usearch-bf16",
+    "usearch-f16",
+    "ruvector",
+    "ruvector-hnsw",
+    "ruvector-collection",
+)
 
 
 def measure(name: str, count: int, data: str) -> dict[str, Any]:

@@ -155,7 +155,7 @@ class SemanticConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_false_hit: Share = 0.01
     check_share: Share = 0.02
     max_entries: AtLeastOne = 100_000
-    index: Literal["usearch", "exact", "ruvector"] = "usearch"
+    index: Literal["ivf", "exact", "usearch", "ruvector"] = "ivf"
 
 
 class WarmingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -89,7 +89,7 @@ CHOICES: dict[tuple[str, ...], str] = {
     ("http",): "auto, 1 or 2",
     ("engine", "concurrency"): "a number from 1 up, or auto",
     ("store", "synchronous"): "normal or full",
-    ("semantic", "index"): "usearch, exact or ruvector",
+    ("semantic", "index"): "ivf, exact, usearch or ruvector",
     ("semantic", "max_false_hit"): "a number from 0 to 1",
     ("semantic", "check_share"): "a number from 0 to 1",
     ("warming", "share"): "a number from 0 to 1",

@@ -40,7 +40,7 @@ def key(number: int) -> bytes:
 class Desk:
     """A store with its library, and the tasks that the library starts."""
 
-    def __init__(self, directory: Path, *, store: Any = None, index: IndexName = "usearch", **config: int) -> None:
+    def __init__(self, directory: Path, *, store: Any = None, index: IndexName = "ivf", **config: int) -> None:
         self.directory = directory
         self.clock = FakeClock()
         self.seconds = 0.0

@@ -23,8 +23,8 @@ from agentic_synth.cache.vectors.open import IndexName, open_format
 DIMENSIONS = 48
 OWNER = b"a store's partition"
 # How far an index may be off: 8 bits a number cost a hundredth of a cosine.
-TOLERANCE = {"exact": 1e-6, "usearch": 0.02, "ruvector": 1e-4}
-NAMES: tuple[IndexName, ...] = ("exact", "usearch", "ruvector")
+TOLERANCE = {"exact": 1e-6, "ivf": 0.01, "usearch": 0.02, "ruvector": 1e-4}
+NAMES: tuple[IndexName, ...] = ("ivf", "exact", "usearch", "ruvector")
 
 Vectors = NDArray[np.float32]
 

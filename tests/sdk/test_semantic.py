@@ -244,7 +244,7 @@ async def found(synth: Synth, text: str) -> Any:
     return await synth.complete(text, reuse="semantic")
 
 
-@pytest.mark.parametrize("missing", ["tokenizers", "numpy", "usearch"])
+@pytest.mark.parametrize("missing", ["tokenizers", "numpy"])
 def test_without_the_extra_the_error_says_what_to_install(missing: str) -> None:
     code = f"""
 import sys

@@ -2,7 +2,7 @@
 
 What never changes needs no lock to be searched, can be mapped from the file, and cannot be torn. What came since is
 looked at row by row, so it is kept small: a save merges both into a new segment beside the old one and then changes
-over. A graph is thus only ever built off the event loop.
+over. Nothing is thus ever built on the event loop.
 """
 
 from __future__ import annotations

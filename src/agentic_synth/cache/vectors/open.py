@@ -9,18 +9,22 @@ from agentic_synth.errors import ConfigError
 
 __all__ = ["IndexName", "open_format"]
 
-IndexName: TypeAlias = Literal["usearch", "exact", "ruvector"]
+IndexName: TypeAlias = Literal["ivf", "exact", "usearch", "ruvector"]
 
 
-def open_format(name: IndexName = "usearch") -> Format:
+def open_format(name: IndexName = "ivf") -> Format:
     """The index *name*, for partitions that have outgrown a plain scan.
 
     Raises:
         ConfigError: there is none of this name, or its package is not installed.
     """
-    extra = "ruvector" if name == "ruvector" else "semantic"
+    extra = name if name in {"usearch", "ruvector"} else "semantic"
     try:
         match name:
+            case "ivf":
+                from agentic_synth.cache.vectors.ivf import IvfFormat  # noqa: PLC0415
+
+                return IvfFormat()
             case "usearch":
                 from agentic_synth.cache.vectors.usearch import UsearchFormat  # noqa: PLC0415
 
@@ -38,4 +42,4 @@ def open_format(name: IndexName = "usearch") -> Format:
             f"the vector index {name!r} needs a package that is not installed ({error})",
             mend=f"pip install 'agentic-synth[{extra}]'",
         ) from error
-    raise ConfigError(f"there is no vector index {name!r}", mend="choose one of: usearch, exact, ruvector")
+    raise ConfigError(f"there is no vector index {name!r}", mend="choose one of: ivf, exact, usearch, ruvector")

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import mmap
 import os
-import subprocess
-import sys
 from collections.abc import Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 
+from agentic_synth.cache.vectors.aside import BINARY, merge_aside, news
 from agentic_synth.cache.vectors.index import Neighbour, Segment
 from agentic_synth.cache.vectors.usearch_merge import Graph, Merge, merge
 
@@ -20,9 +18,6 @@ if TYPE_CHECKING:
     from agentic_synth.cache.vectors.index import Ids, Vector
 
 __all__ = ["UsearchFormat"]
-
-_BINARY = getattr(os, "O_BINARY", 0)  # where text files differ
-_WORTH_A_PROCESS = 2_000  # vectors: below, the lock is held for a millisecond or two, and a process costs 300
 
 
 class _UsearchSegment:
@@ -63,18 +58,14 @@ class UsearchFormat:
     def write(self, path: Path, base: Segment | None, hidden: Set[int], ids: Ids, vectors: Vector) -> int:
         """See :class:`~agentic_synth.cache.vectors.index.Format`; half a millisecond a vector, in another process."""
         assert base is None or isinstance(base, _UsearchSegment)
-        gone = np.fromiter(hidden, np.int64, len(hidden))
-        kept = base.ids[~np.isin(base.ids, gone)] if base is not None else ids[:0]
+        kept = ids[:0]
+        if base is not None:
+            kept = base.ids[~np.isin(base.ids, np.fromiter(hidden, np.int64, len(hidden)))]
         everything = np.sort(np.concatenate([kept, ids]))
-        news = path.with_name(f"{path.name}.news")
-        try:
-            with os.fdopen(os.open(news, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o600), "wb") as file:
-                for array in (gone, ids, vectors):
-                    np.save(file, array)
-            graph = Graph(vectors.shape[1], self._number, self._connectivity)
-            _merge(Merge(graph, str(path), str(news), base.descriptor if base is not None else None), len(everything))
-        finally:
-            news.unlink(missing_ok=True)
+        inherited = () if base is None else (base.descriptor,)
+        graph = Graph(vectors.shape[1], self._number, self._connectivity)
+        with news(path, hidden, ids, vectors) as news_path:
+            merge_aside(merge, Merge(graph, str(path), news_path, *inherited), inherited, len(everything))
         with path.open("ab") as file:
             file.write(everything.tobytes())
         return len(everything)
@@ -83,17 +74,7 @@ class UsearchFormat:
         """See :class:`~agentic_synth.cache.vectors.index.Format`."""
         index = Graph(dimensions, self._number, self._connectivity).index(key_lookups=False)
         ids = np.fromfile(path, np.int64, count, offset=payload_bytes - 8 * count)
-        descriptor = os.open(path, os.O_RDONLY | _BINARY)
+        descriptor = os.open(path, os.O_RDONLY | BINARY)
         mapped = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
         index.view(memoryview(mapped))
         return _UsearchSegment(index, mapped, descriptor, ids)
-
-
-def _merge(work: Merge, count: int) -> None:
-    if count >= _WORTH_A_PROCESS and sys.executable and os.name == "posix":
-        command = [sys.executable, "-m", merge.__module__, msgspec.json.encode(work).decode()]
-        inherited = () if work.base is None else (work.base,)
-        if subprocess.run(command, pass_fds=inherited, capture_output=True, check=False).returncode == 0:  # noqa: S603
-            return
-    # No other process can be had, or it was ended: better the lock is held for a while than no file is made.
-    merge(work)

@@ -7,21 +7,18 @@ loop would feel. So does nobody wait for the copy of the old graph to be freed.
 from __future__ import annotations
 
 import mmap
-import os
-import sys
-from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 from usearch.index import Index
+
+from agentic_synth.cache.vectors.aside import read_news, run_merge
 
 __all__ = ["Graph", "Merge", "merge"]
 
 _ADDED = 64  # vectors at a time: others may run meanwhile, where this is not a process of its own
 _BUILD_EFFORT = 128
 _SEARCH_EFFORT = 96
-_NICENESS = 5
 
 
 class Graph(msgspec.Struct, frozen=True):
@@ -45,21 +42,17 @@ class Graph(msgspec.Struct, frozen=True):
 
 
 class Merge(msgspec.Struct, frozen=True):
-    """What is merged: the graph in the file *base* is open at, if any, without some ids, and new vectors.
-
-    *news* has the ids to leave out, the new ids and the new vectors; *path* is written.
-    """
+    """What is merged into *path*: the graph in the file that *base* is open at, if any, and :func:`~.aside.news`."""
 
     graph: Graph
     path: str
     news: str
-    base: int | None
+    base: int | None = None
 
 
 def merge(work: Merge) -> None:
     """Do it; a fifth to half a millisecond a new vector."""
-    with Path(work.news).open("rb") as file:
-        hidden, ids, vectors = (np.load(file) for _ in range(3))
+    hidden, ids, vectors = read_news(work.news)
     index = work.graph.index(key_lookups=True)
     if work.base is not None:
         with mmap.mmap(work.base, 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as content:
@@ -72,6 +65,4 @@ def merge(work: Merge) -> None:
 
 
 if __name__ == "__main__":
-    if hasattr(os, "nice"):
-        os.nice(_NICENESS)
-    merge(msgspec.json.decode(sys.argv[1], type=Merge))
+    run_merge(merge, Merge)
